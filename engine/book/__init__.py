@@ -1,0 +1,1 @@
+"""The aggregated book, reconstructed from levels."""

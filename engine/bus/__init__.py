@@ -1,0 +1,1 @@
+"""ZeroMQ: the only importer of zmq."""

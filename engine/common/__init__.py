@@ -1,0 +1,1 @@
+"""The Actor interface and small values; knows no protocol."""

@@ -1,0 +1,143 @@
+"""The Actor: a state machine without I/O, and the Outbox through which it acts.
+
+Every part of the engine (market data, order entry, drop copy, guard, strategy worker, the embedded venue) is an Actor.
+It takes messages, bytes and the time; it emits messages, bytes and journal records into the `Outbox` that it was
+given. It opens no socket, reads no clock and starts no task, so that two runtimes can drive it: the process runtime
+(real sockets, real time) and the virtual runtime (everything in one process on virtual time, seeded).
+
+The runtime's contract, which the invariants rest on:
+
+* It replays the actor's journal through `replay`, entry by entry, then calls `start` once.
+* It drains what is waiting, steps the actor once per input, then calls `on_drained` once; commits everything that was
+  recorded in one transaction; and only then releases what was written and sent, links before channels. So `record`
+  before `write` or `send` means: the journal has it before anyone else does.
+* If the commit fails, the batch's writes and sends are not released but handed to `on_journal_failed`.
+* `on_deadline` is called at or after `deadline` (mono_ns), never before; the actor moves its deadline itself.
+* An exception that leaves a handler stops the process: an impossible state is not traded on.
+"""
+
+from enum import StrEnum
+from typing import Any, Protocol
+
+import msgspec
+
+from engine.common.clock import Now
+
+
+class LinkEvent(StrEnum):
+    """What can happen to a link besides bytes."""
+
+    CONNECTED = "connected"  # TLS is up and verified; bytes may be written
+    DISCONNECTED = "disconnected"  # closed by the peer, by an error or by us; reason says which
+    REFUSED = "refused"  # no connection came about; reason is for a human
+    ACCEPTED = "accepted"  # a listener got a connection; the link's name is new, like `KalshiNR/7`
+
+
+class PeerEvent(StrEnum):
+    """What can happen to a peer on a ROUTER/DEALER channel."""
+
+    JOINED = "joined"
+    GONE = "gone"
+    REFUSED = "refused"  # its queue is full or it isn't there: the message given with the event was not sent
+
+
+class Outbox(Protocol):
+    """Where an actor's effects go. All calls return at once; nothing happens before the batch's records are committed."""
+
+    def send(self, channel: str, message: msgspec.Struct, to: str | None = None, topic: str = "") -> None:
+        """Send on a channel: `to` names the peer on a channel that we bind as ROUTER, `topic` the topic on one we publish."""
+
+    def write(self, link: str, data: bytes, trigger_ns: int = 0) -> None:
+        """Write bytes to a link. A trigger_ns (mono) makes the runtime measure trigger to bytes written."""
+
+    def record(self, entry: msgspec.Struct, *, cl_ord_id: str = "", exec_id: str = "") -> None:
+        """Append to the actor's journal. A non-empty exec_id is a unique key: a second one raises in the runtime."""
+
+    def connect(self, link: str) -> None:
+        """Open a link that the configuration names; the answer comes as a LinkEvent."""
+
+    def close(self, link: str, reason: str = "") -> None:
+        """Close a link once what was written to it is out; a DISCONNECTED follows."""
+
+    def log(self, level: str, text: str) -> None:
+        """Say something to the operator (`info`, `warning`, `error`, `alert`). Not for the path tick to order."""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What an actor tells its supervisor with each heartbeat.
+
+    Attributes:
+        state: STARTING, RECOVERING, READY, TRADING, PAUSED, HALTED, STOPPING or STOPPED.
+        detail: one short line for a human: why it isn't further.
+        sessions: FIX session name to its state (`logged on`, `connecting`, `waiting 58 s: already exists`...).
+        metrics: counters and gauges by name, plain numbers.
+    """
+
+    state: str
+    detail: str = ""
+    sessions: dict[str, str] = {}
+    metrics: dict[str, int | float] = {}
+
+
+class Actor:
+    """Base of all actors; every handler may be left out.
+
+    Attributes:
+        name: the process's name: `market_data`, `guard`, `order_entry`, `drop_copy`, `strategy.<name>`, `venue`.
+        deadline: mono_ns at which `on_deadline` is wanted, or None.
+        quiesced: after `quiesce`: it does nothing new of its own any more (orders cancelled by policy, last sweep done).
+        stopped: after `stop`: sessions are logged out; the process may exit.
+    """
+
+    name: str = ""
+
+    def __init__(self, out: Outbox) -> None:
+        self.out = out
+        self.deadline: int | None = None
+        self.quiesced = False
+        self.stopped = False
+
+    def replay(self, entry: msgspec.Struct) -> None:
+        """Take one committed journal entry back in, before `start`; must not emit."""
+
+    def start(self, now: Now) -> None:
+        """Begin work, after the journal was replayed."""
+
+    def on_message(self, channel: str, peer: str, message: Any, now: Now) -> None:
+        """Take one decoded message. `peer` is the sender's name on a ROUTER channel, else empty."""
+
+    def on_peer(self, channel: str, peer: str, event: PeerEvent, message: Any, now: Now) -> None:
+        """A peer came, went, or could not take `message`."""
+
+    def on_link(self, link: str, event: LinkEvent, reason: str, now: Now) -> None:
+        """A link changed; `reason` is text for a human."""
+
+    def on_bytes(self, link: str, data: bytes, now: Now) -> None:
+        """Bytes arrived on a link, in any chunking."""
+
+    def on_malformed(self, channel: str, peer: str, now: Now) -> None:
+        """A peer sent bytes that are no message of the channel; they were dropped."""
+
+    def on_deadline(self, now: Now) -> None:
+        """`deadline` has come; move it."""
+
+    def on_drained(self, now: Now) -> None:
+        """All inputs that were waiting have been stepped; deferred work goes here."""
+
+    def on_journal_failed(self, reason: str, now: Now) -> None:
+        """The batch could not be committed: nothing it emitted has left. Close the gate."""
+
+    def on_journal_ok(self, now: Now) -> None:
+        """The journal takes records again."""
+
+    def quiesce(self, now: Now) -> None:
+        """Stop doing anything new and finish what is open, by the shutdown policy; then set `quiesced`."""
+        self.quiesced = True
+
+    def stop(self, now: Now) -> None:
+        """Log out of sessions and finish; then set `stopped`. `quiesce` came before unless the stop is forced."""
+        self.stopped = True
+
+    def status(self, now: Now) -> Status:
+        """Say how it goes; called for each heartbeat (default every 250 ms), so it must be cheap."""
+        return Status(state="READY")

@@ -1,0 +1,508 @@
+"""The comparison of witnesses, by ExecID, field by field. Pure: events and reports in, breaks and recoveries out.
+
+Witness one is the tape: what the order-entry session brought (and what was recovered before). Witness two is drop
+copy: what the venue shows when it is asked. The rules:
+
+* A report is joined by its ExecID only. Rejects and pendings never count: drop copy doesn't have them.
+* What drop copy shows and the tape lacks is **missing here**: it is recovered into the tape and the break closes itself
+  when it appears there.
+* What the session brought and drop copy does not show is **missing there**, but only once it is old enough
+  (`missing_there_ns`) and a sweep begun after that did not show it either.
+* What both have is compared in everything that the venue alone can know about the execution. CumQty, LeavesQty and
+  OrderQty are not compared: on the tape they are our own order's numbers after the event, which differ from a report's
+  whenever reports arrive out of order. TransactTime names the same moment and adds no evidence.
+* **Watermark**: per exchange index the newest ExecID such that nothing at or before it is unconfirmed. It never passes
+  a report that is being recovered and not yet on the tape, nor one of the session that drop copy has not shown yet,
+  until that one has become a break of its own.
+* What is kept is bounded by that: the `overlap` confirmed reports before the watermark, and what is newer.
+* **Position**: our sum against 704/705 of the newest trade of each market, after every event. Equal again closes it.
+* An operator who accepts a position (a POSITION event by OPERATOR) accepts what could not be proven before it: open
+  breaks of that market and an open gap are explained, and the comparison begins anew behind that event.
+"""
+
+from typing import Final
+
+from engine.common.fixed_point import PRICE_TEXTS, QTY_TEXTS, format_money
+from engine.common.ids import SLOT_FOREIGN, slot_of
+from engine.drop_copy import breaks as brk
+from engine.drop_copy.breaks import Breaks, id_of
+from engine.drop_copy.keys import Key, key_of, text_of
+from engine.drop_copy.queries import Begin
+from engine.drop_copy.records import WatermarkMoved
+from engine.messages.executions import EventKind, OrderEvent, ReportCopy, Source
+from engine.messages.reconciliation import BreakNote
+
+ORIGIN: Final = "1;0"
+"""BeginExecID to ask with when no ExecID is known and something was sent: the smallest that can name an event.
+
+The venue documents no way to ask from the beginning (venue.md section 6). `0;0` names no clock at all and is sure to be
+too small; this is the earliest that a venue which counts from 1 could accept. A venue that refuses it (reason 3)
+leaves a gap that is said aloud, never an empty answer that reads as `nothing happened`.
+"""
+
+EXEC_TYPES: Final = {
+    "0": EventKind.NEW,
+    "F": EventKind.TRADE,
+    "5": EventKind.REPLACED,
+    "4": EventKind.CANCELED,
+    "C": EventKind.EXPIRED,
+    "8": EventKind.REJECTED,
+}
+REPORT_KINDS: Final = frozenset(EXEC_TYPES.values())
+_SHOWN_THERE: Final = REPORT_KINDS - {EventKind.REJECTED}
+_BROUGHT: Final = frozenset({Source.SESSION, Source.RECOVERED})
+_SENT: Final = frozenset({EventKind.SUBMITTED, EventKind.REPLACE_SUBMITTED, EventKind.CANCEL_SUBMITTED})
+_CLOCKS_APART_NS: Final = 30_000_000_000  # SendingTime's tolerance: the venue's clock may be so far from ours
+
+
+class Seen:
+    """A report on the tape."""
+
+    __slots__ = ("confirmed", "event", "seen_ns")
+
+    def __init__(self, event: OrderEvent, seen_ns: int) -> None:
+        self.event = event
+        self.seen_ns = seen_ns
+        self.confirmed = False
+
+
+def differences(report: ReportCopy, event: OrderEvent) -> list[str]:
+    """Return what two witnesses of one ExecID say differently, in words; empty when they agree."""
+    found = []
+    kind = EXEC_TYPES.get(report.exec_type)
+    # An expiry may come as Canceled to one session and as Expired to another: it depends on each session's 21012.
+    ends = {EventKind.CANCELED, EventKind.EXPIRED}
+    if kind is not event.kind and not (kind in ends and event.kind in ends):
+        found.append(f"ExecType here {event.kind}, there {kind or report.exec_type}")
+    ours = (event.cl_ord_id, event.request_id, event.order)
+    if report.cl_ord_id not in ours and (not report.orig_cl_ord_id or report.orig_cl_ord_id not in ours):
+        found.append(f"ClOrdID here {event.cl_ord_id}, there {report.cl_ord_id}")
+    for name, here, there in (
+        ("OrderID", event.order_id, report.order_id),
+        ("Symbol", event.symbol, report.symbol),
+        ("TrdMatchID", event.trd_match_id, report.trd_match_id),
+        ("AggressorIndicator", event.aggressor, report.aggressor),
+    ):
+        if here != there and here and there:
+            found.append(f"{name} here {here}, there {there}")
+    if report.side != event.side:
+        found.append(f"Side here {event.side}, there {report.side}")
+    if event.kind is EventKind.TRADE:
+        found += _trade_differences(report, event)
+    elif event.kind is EventKind.NEW and report.price and event.price != report.price and _is_first_terms(event):
+        found.append(f"Price here {PRICE_TEXTS[event.price]}, there {PRICE_TEXTS[report.price]}")
+    return found
+
+
+def _is_first_terms(event: OrderEvent) -> bool:
+    # The tape shows the terms in force; they are the report's own only while nothing has changed the order.
+    return event.source is Source.SESSION and not event.late and event.cl_ord_id == event.order
+
+
+def _trade_differences(report: ReportCopy, event: OrderEvent) -> list[str]:
+    found = []
+    if event.last_px != report.last_px:
+        found.append(f"LastPx here {PRICE_TEXTS[event.last_px]}, there {PRICE_TEXTS[report.last_px]}")
+    if event.last_qty != report.last_qty:
+        found.append(f"LastQty here {QTY_TEXTS[event.last_qty]}, there {QTY_TEXTS[report.last_qty]}")
+    if event.fee != report.fee:
+        found.append(f"fee here {format_money(event.fee)}, there {format_money(report.fee)}")
+    if event.collateral != report.collateral:
+        found.append(f"collateral here {format_money(event.collateral)}, there {format_money(report.collateral)}")
+    for name, here, there in (
+        ("LongQty", event.long_qty, report.long_qty),
+        ("ShortQty", event.short_qty, report.short_qty),
+    ):
+        if here != there and here >= 0 and there >= 0:
+            found.append(f"{name} here {QTY_TEXTS[here]}, there {QTY_TEXTS[there]}")
+    return found
+
+
+class Reconciler:
+    """Both witnesses' reports that are not yet past, and the breaks between them.
+
+    Args:
+        overlap: how many confirmed reports before the watermark are asked for again.
+        missing_there_ns: age at which a session report that drop copy does not show is a break.
+
+    Attributes:
+        pending: recovered reports that order entry has been given and the tape doesn't show yet.
+        confirmed: reports that both witnesses have, over all runs.
+        submitted: something was sent to the venue, or may have been.
+        accepted_tape_no: where an operator accepted what was before, or 0.
+        position_broke: a position break opened since the caller looked last; the caller resets it.
+        begun_anew: an operator accepted a gap since the caller looked last; the caller resets it.
+    """
+
+    def __init__(self, overlap: int, missing_there_ns: int) -> None:
+        self.overlap = overlap
+        self.missing_there_ns = missing_there_ns
+        self.breaks = Breaks()
+        self.tape: dict[Key, Seen] = {}
+        self.marks: dict[int, list[Key]] = {}
+        self.pending: dict[Key, ReportCopy] = {}
+        self.confirmed = 0
+        self.recovered = 0
+        self.foreign = 0
+        self.submitted = False
+        self.accepted_tape_no = 0
+        self.position_broke = False
+        self.begun_anew = False
+        self._unseen_floor: dict[int, Key] | None = None
+        self._own_ids: dict[str, None] = {}
+        self._first_wall_ns = 0
+        self._own: dict[str, int] = {}
+        self._venue: dict[str, tuple[Key, int]] = {}
+        self._newest_gone: dict[int, Key] = {}
+        self._foreign_told: dict[str, None] = {}
+
+    # ---- the journal
+
+    def restore(self, record: WatermarkMoved) -> None:
+        """Take a journalled watermark back in."""
+        self.marks = {}
+        for text in record.marks:
+            key = key_of(text)
+            if key is not None:
+                self.marks.setdefault(key[2], []).append(key)
+        self._newest_gone = {key[2]: key for key in map(key_of, record.gone) if key is not None}
+        self.confirmed = record.confirmed
+        self.accepted_tape_no = record.accepted_tape_no
+        self.submitted = self.submitted or record.tape_no > 0
+
+    def restore_note(self, note: BreakNote) -> None:
+        """Take a journalled change of a break back in."""
+        self.breaks.restore(note)
+        if note.kind == brk.FOREIGN:
+            self._foreign_told[note.break_id] = None
+            self.foreign += 1
+
+    @property
+    def watermark(self) -> str:
+        """The newest confirmed ExecID, or empty."""
+        newest = [marks[-1] for marks in self.marks.values() if marks]
+        return text_of(max(newest)) if newest else ""
+
+    def mark_texts(self) -> list[str]:
+        """Return all marks as ExecIDs, by index, oldest first."""
+        return [text_of(key) for index in sorted(self.marks) for key in self.marks[index]]
+
+    def gone_texts(self) -> list[str]:
+        """Return what an operator accepted: the newest ExecID of each index that is never asked for again."""
+        return [text_of(self._newest_gone[index]) for index in sorted(self._newest_gone)]
+
+    def tape_from(self, tape_no: int) -> int:
+        """Return the first tape number that a restart must read again."""
+        return min((seen.event.tape_no for seen in self.tape.values()), default=tape_no + 1)
+
+    # ---- witness one: the tape
+
+    def unseen_before_here(self) -> None:
+        """Note that a part of the tape can't be read any more: what is older than the next report may have been on it."""
+        self._unseen_floor = {}
+        self.submitted = True
+
+    def on_event(self, event: OrderEvent, mono_ns: int) -> None:
+        """Take the next event of the tape."""
+        kind = event.kind
+        if not self._first_wall_ns:
+            self._first_wall_ns = event.wall_ns
+        if kind in _SENT:
+            self.submitted = True
+            if not self.marks:
+                self._own_ids[event.request_id or event.cl_ord_id] = None
+                self._own_ids[event.order] = None
+        elif kind in REPORT_KINDS:
+            key = key_of(event.exec_id)
+            if key is not None:
+                self._on_tape_report(key, event, mono_ns)
+        elif kind is EventKind.POSITION:
+            self._on_position(event)
+
+    def _on_tape_report(self, key: Key, event: OrderEvent, mono_ns: int) -> None:
+        seen = self.tape.get(key)
+        if seen is not None:
+            if seen.event.tape_no != event.tape_no:
+                self._open(brk.DUPLICATE, key, event, f"on the tape as {seen.event.tape_no} and {event.tape_no}")
+            return
+        marks = self.marks.get(key[2])
+        if marks and key < marks[0] and id_of(brk.MISSING_THERE, key) not in self.breaks.open:
+            return  # long confirmed: a restart reads some of the tape again
+        self.tape[key] = seen = Seen(event, mono_ns)
+        if self._unseen_floor is not None:
+            self._unseen_floor.setdefault(key[2], key)
+        if self.pending.pop(key, None) is not None:
+            seen.confirmed = True
+            self.confirmed += 1
+        how = "recovered into the journal" if event.source is Source.RECOVERED else "the session brought it after all"
+        self.breaks.end(id_of(brk.MISSING_HERE, key), how, event.wall_ns)
+        if event.strategy == SLOT_FOREIGN and id_of(brk.FOREIGN, key) not in self._foreign_told:
+            self._foreign_told[id_of(brk.FOREIGN, key)] = None
+            self.foreign += 1
+            text = f"{event.kind} of an order that is not ours: {event.text}".rstrip(": ")
+            self._note(brk.FOREIGN, brk.EXPLAINED, key, event, text)
+        if event.kind is EventKind.TRADE:
+            self._own[event.symbol] = event.position
+            newest = self._venue.get(event.symbol)
+            if event.long_qty >= 0 and event.short_qty >= 0 and (newest is None or key > newest[0]):
+                self._venue[event.symbol] = (key, event.long_qty - event.short_qty)
+            self._check_position(event)
+
+    def _check_position(self, event: OrderEvent) -> None:
+        said = self._venue.get(event.symbol)
+        if said is None:
+            return
+        key, there = said
+        here = self._own[event.symbol]
+        known = self._position_break(event.symbol)
+        if here == there:
+            if known is not None:
+                self.breaks.end(known.break_id, f"both {QTY_TEXTS[here]} again", event.wall_ns)
+            return
+        if known is None:
+            self.position_broke = True
+        text = f"own sum {QTY_TEXTS[here]}, 704/705 of {text_of(key)} says {QTY_TEXTS[there]}"
+        self.breaks.note(
+            BreakNote(
+                break_id=known.break_id if known else f"{id_of(brk.POSITION, key)}-{event.symbol}",
+                kind=brk.POSITION,
+                status=brk.OPEN,
+                wall_ns=event.wall_ns,
+                exec_id=known.exec_id if known else text_of(key),
+                cl_ord_id=known.cl_ord_id if known else event.cl_ord_id,
+                symbol=event.symbol,
+                text=text,
+            )
+        )
+
+    def _position_break(self, symbol: str) -> BreakNote | None:
+        for note in self.breaks.open.values():
+            if note.kind == brk.POSITION and note.symbol == symbol:
+                return note
+        return None
+
+    def _on_position(self, event: OrderEvent) -> None:
+        said = event.long_qty >= 0 and event.short_qty >= 0
+        self._own[event.symbol] = event.long_qty - event.short_qty if said else event.position
+        if event.source is not Source.OPERATOR or event.tape_no <= self.accepted_tape_no:
+            return
+        text = f"accepted by an operator: {event.text}".rstrip(": ")
+        for note in list(self.breaks.open.values()):
+            if note.kind == brk.GAP:
+                self._begin_anew(event)
+            if note.kind == brk.GAP or note.symbol == event.symbol:
+                self.breaks.end(note.break_id, text, event.wall_ns, brk.EXPLAINED)
+        for key, report in list(self.pending.items()):
+            if report.symbol == event.symbol:
+                del self.pending[key]
+        self._venue.pop(event.symbol, None)
+
+    def _begin_anew(self, event: OrderEvent) -> None:
+        # Everything before the operator's word is accepted as it is: it is never asked for again.
+        self.accepted_tape_no = event.tape_no
+        for index, marks in self.marks.items():
+            self._newest_gone[index] = max(marks[-1], self._newest_gone.get(index, marks[-1]))
+        for key in self.tape:
+            self._newest_gone[key[2]] = max(key, self._newest_gone.get(key[2], key))
+        self.marks = {}
+        self.tape = {}
+        self._own_ids = {}
+        self._first_wall_ns = event.wall_ns
+        self.begun_anew = True
+
+    # ---- witness two: drop copy
+
+    def plan(self, *, clean: bool) -> list[list[Begin]]:
+        """Return what to ask with: for each exchange index the BeginExecIDs to try, the best first.
+
+        Args:
+            clean: order entry wants nothing: its session has been whole since the last sweep that satisfied it.
+        """
+        indexes = sorted({*self.marks, *(key[2] for key in self.tape)})
+        plans = []
+        for index in indexes:
+            marks = self.marks.get(index)
+            if marks:
+                plans.append(self._from_marks(index, marks))
+                continue
+            oldest = text_of(min(key for key in self.tape if key[2] == index))
+            # With a whole session since a proven beginning, the first report on the tape is the first there is.
+            plans.append([Begin(oldest)] if clean or index else [Begin(ORIGIN), Begin(oldest, hole=True)])
+        if not plans and self.submitted and not clean:
+            plans.append([Begin(ORIGIN)])
+        return plans
+
+    def _from_marks(self, index: int, marks: list[Key]) -> list[Begin]:
+        begins = []
+        doubted = [
+            key
+            for note in self.breaks.open.values()
+            if note.kind == brk.MISSING_THERE and (key := key_of(note.exec_id)) is not None and key[2] == index
+        ]
+        if doubted and min(doubted) < marks[0]:
+            begins.append(Begin(text_of(min(doubted))))
+        begins.append(Begin(text_of(marks[0])))
+        if len(marks) > 1:
+            begins.append(Begin(text_of(marks[-1])))
+        newer = [key for key in self.tape if key[2] == index and key > marks[-1]]
+        if newer:
+            begins.append(Begin(text_of(min(newer)), hole=True))
+        return begins
+
+    def compare(self, reports: dict[Key, ReportCopy], begins: list[str], began_ns: int, wall_ns: int) -> list[ReportCopy]:
+        """Compare an answer that is whole with the tape; return the reports that the tape lacks, in ExecID order.
+
+        Args:
+            reports: everything that the sweep showed.
+            begins: the BeginExecIDs that were answered.
+            began_ns: mono_ns at which the sweep began.
+            wall_ns: wall clock, for the notes.
+        """
+        lowest = {key[2]: key for key in (key_of(text) for text in begins) if key is not None}
+        missing = []
+        for key in sorted(reports):
+            if key < lowest.get(key[2], key) or key <= self._newest_gone.get(key[2], (-1, 0, 0)):
+                continue
+            report = reports[key]
+            seen = self.tape.get(key)
+            if seen is None:
+                marks = self.marks.get(key[2])
+                if not (marks and key < marks[0]) and not self._is_before_us(report):
+                    missing.append(report)
+                continue
+            self._confirm(key, seen, report, wall_ns)
+        self._find_missing_there(reports, lowest, began_ns, wall_ns)
+        return missing
+
+    def _is_before_us(self, report: ReportCopy) -> bool:
+        # Asked from the very beginning, the venue also shows what was before us; the opening position holds it.
+        if self.marks or not report.transact_ns or report.cl_ord_id in self._own_ids:
+            return False
+        if self._unseen_floor is not None:  # what is ours may be from a part of the tape that we can't see
+            return report.transact_ns < self._first_wall_ns and slot_of(report.cl_ord_id) is None
+        return report.transact_ns < self._first_wall_ns - _CLOCKS_APART_NS or (
+            report.transact_ns < self._first_wall_ns and slot_of(report.cl_ord_id) is None
+        )
+
+    def _confirm(self, key: Key, seen: Seen, report: ReportCopy, wall_ns: int) -> None:
+        if not seen.confirmed:
+            seen.confirmed = True
+            self.confirmed += 1
+        event = seen.event
+        found = differences(report, event)
+        if found:
+            self._note(brk.DIFFERENT, brk.OPEN, key, event, "; ".join(found), wall_ns)
+        else:
+            self.breaks.end(id_of(brk.DIFFERENT, key), "both say the same now", wall_ns)
+        self.breaks.end(id_of(brk.MISSING_THERE, key), "drop copy shows it now", wall_ns)
+
+    def _find_missing_there(
+        self, reports: dict[Key, ReportCopy], lowest: dict[int, Key], began_ns: int, wall_ns: int
+    ) -> None:
+        for key, seen in self.tape.items():
+            event = seen.event
+            if seen.confirmed or key in reports or event.source not in _BROUGHT or event.kind not in _SHOWN_THERE:
+                continue
+            if key[2] in lowest and key >= lowest[key[2]] and began_ns - seen.seen_ns >= self.missing_there_ns:
+                text = f"the session brought this {event.kind}, drop copy does not show it"
+                self._note(brk.MISSING_THERE, brk.OPEN, key, event, text, wall_ns)
+
+    def recover(self, missing: list[ReportCopy], wall_ns: int) -> None:
+        """Note that order entry is given these reports; what may be on the part of the tape that we can't see is no break."""
+        for report in missing:
+            key = key_of(report.exec_id)
+            assert key is not None, "compare returns only what has a key"
+            floor = self._unseen_floor
+            if floor is not None and (key[2] not in floor or key < floor[key[2]]):
+                continue
+            if key not in self.pending:
+                self.recovered += 1
+            self.pending[key] = report
+            text = f"drop copy shows this {EXEC_TYPES.get(report.exec_type, report.exec_type)}, the tape does not have it"
+            self.breaks.note(
+                BreakNote(
+                    break_id=id_of(brk.MISSING_HERE, key),
+                    kind=brk.MISSING_HERE,
+                    status=brk.OPEN,
+                    wall_ns=wall_ns,
+                    exec_id=report.exec_id,
+                    cl_ord_id=report.cl_ord_id,
+                    symbol=report.symbol,
+                    text=text,
+                )
+            )
+
+    def contradicted(self, exec_ids: list[str], wall_ns: int) -> None:
+        """Note ExecIDs that drop copy showed twice in one answer with different content."""
+        for exec_id in exec_ids:
+            key = key_of(exec_id)
+            if key is not None:
+                note = BreakNote(
+                    break_id=id_of(brk.DUPLICATE, key),
+                    kind=brk.DUPLICATE,
+                    status=brk.OPEN,
+                    wall_ns=wall_ns,
+                    exec_id=exec_id,
+                    text="drop copy shows it twice in one answer, with different content",
+                )
+                self.breaks.note(note)
+
+    def advance(self, reports: dict[Key, ReportCopy]) -> bool:
+        """Move the watermark over what is confirmed now and forget what is past; True when it moved."""
+        blockers: dict[int, Key] = {}
+        for key, seen in self.tape.items():
+            if not seen.confirmed and seen.event.kind in _SHOWN_THERE and not self._is_break(key, seen):
+                blockers[key[2]] = min(key, blockers.get(key[2], key))
+        for key in self.pending:
+            blockers[key[2]] = min(key, blockers.get(key[2], key))
+        moved = False
+        for index in sorted({key[2] for key in reports}):
+            blocker = blockers.get(index)
+            marks = self.marks.get(index, [])
+            held = {key: None for key in marks}
+            for key in reports:
+                if key[2] == index and key in self.tape and (blocker is None or key < blocker):
+                    held[key] = None
+            if not held:
+                continue
+            kept = sorted(held)[-(self.overlap + 1) :]
+            moved = moved or kept != marks
+            self.marks[index] = kept
+        if moved:
+            self._forget()
+        return moved
+
+    def _is_break(self, key: Key, seen: Seen) -> bool:
+        return seen.event.source in _BROUGHT and id_of(brk.MISSING_THERE, key) in self.breaks.open
+
+    def _forget(self) -> None:
+        first = {index: marks[0] for index, marks in self.marks.items()}
+        self.tape = {
+            key: seen
+            for key, seen in self.tape.items()
+            if key[2] not in first
+            or key >= first[key[2]]
+            or (not seen.confirmed and self._is_break(key, seen))  # still asked for, so that it can close
+        }
+        self._foreign_told = {
+            id_of(brk.FOREIGN, key): None for key, seen in self.tape.items() if seen.event.strategy == SLOT_FOREIGN
+        }
+        self._own_ids = {}
+        self._unseen_floor = None
+
+    def _open(self, kind: str, key: Key, event: OrderEvent, text: str) -> None:
+        self._note(kind, brk.OPEN, key, event, text)
+
+    def _note(self, kind: str, status: str, key: Key, event: OrderEvent, text: str, wall_ns: int = 0) -> None:
+        self.breaks.note(
+            BreakNote(
+                break_id=id_of(kind, key),
+                kind=kind,
+                status=status,
+                wall_ns=wall_ns or event.wall_ns,
+                exec_id=text_of(key),
+                cl_ord_id=event.cl_ord_id,
+                symbol=event.symbol,
+                text=text,
+            )
+        )

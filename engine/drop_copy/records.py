@@ -1,0 +1,63 @@
+"""What drop copy journals: watermark, sweeps, breaks, recovered reports.
+
+Breaks and recovered reports are journalled as the notes that are published (`engine.messages.reconciliation`), so
+that a reader of the journal and a reader of the bus see the same. `Record` is the union that the journal decodes.
+
+Each `SweepEnded` and `WatermarkMoved` carries the tape number that drop copy had seen: an order journal that ends
+before it has lost its tail, which its own hash chain can't show.
+"""
+
+import msgspec
+
+from engine.messages.reconciliation import BreakNote, RecoveredNote
+
+
+class WatermarkMoved(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="watermark"):
+    """Everything up to the newest mark of each exchange index is confirmed.
+
+    Attributes:
+        wall_ns: when the sweep that confirmed it began.
+        marks: confirmed ExecIDs, oldest first: the watermark of each index and the `overlap` before it. Empty after an
+            operator accepted a gap: what was before is not asked for any more.
+        tape_no: tape number seen when it was confirmed.
+        tape_from: first tape number to read again after a restart, so that the overlap can be compared.
+        accepted_tape_no: tape number at which an operator accepted a gap last, or 0.
+        confirmed: reports confirmed so far, over all runs.
+        gone: the newest ExecID of each index that the operator's word covers; never compared again.
+    """
+
+    wall_ns: int
+    marks: list[str]
+    tape_no: int
+    tape_from: int
+    accepted_tape_no: int = 0
+    confirmed: int = 0
+    gone: list[str] = []
+
+
+class SweepEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="sweep"):
+    """One sweep is over.
+
+    Attributes:
+        no: dense over all runs, from 1.
+        began_ns, wall_ns: wall clock at its begin and end.
+        wanted: order entry's sweep_wanted when it began.
+        complete: from the watermark to the latest, count checked; else reason says why not.
+        begins: the BeginExecIDs that were asked with.
+        reports: ExecutionReports that it showed; recovered: those that the tape did not have.
+        tape_no: tape number seen at its end.
+    """
+
+    no: int
+    began_ns: int
+    wall_ns: int
+    wanted: int
+    complete: bool
+    reason: str = ""
+    begins: list[str] = []
+    reports: int = 0
+    recovered: int = 0
+    tape_no: int = 0
+
+
+Record = WatermarkMoved | SweepEnded | BreakNote | RecoveredNote

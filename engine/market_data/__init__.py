@@ -1,0 +1,1 @@
+"""The KalshiMD session, the aggregated books, and their feed on the bus."""

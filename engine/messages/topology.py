@@ -1,0 +1,154 @@
+"""The one table of channels: who binds, who connects, what goes which way, and how it is read.
+
+Sockets, the virtual runtime's network, the subscriber tool and docs/bus.md are all built from `CHANNELS`.
+
+Roles are process names, but `strategy` stands for every `strategy.<name>` worker and `tool` for every tool.
+"""
+
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from engine.messages import commands, control, decisions, executions, market_data, reconciliation
+
+Union = Any  # a union of struct classes, as a value
+
+
+class Pattern(StrEnum):
+    """How a channel's sockets are joined."""
+
+    PUBSUB = "PUB/SUB"
+    ROUTED = "ROUTER/DEALER"
+
+
+class Channel(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the table.
+
+    Attributes:
+        up: what connectors send to the binder (None on PUB/SUB).
+        down: what the binder sends to connectors.
+        lazy: roles that read it only before they handle something else, and every few ms: their wake-up is not on the
+            path from tick to order, and what they read is only needed when something else happens.
+        topics: topic prefixes that a role subscribes to, when not all (`{symbol}` and `{slot}` are filled in).
+        high_water: messages that a queue holds; a PUB drops beyond, a DEALER or ROUTER refuses.
+    """
+
+    name: str
+    pattern: Pattern
+    bound_by: str
+    connected_by: tuple[str, ...]
+    up: Union = None
+    down: Union
+    lazy: tuple[str, ...] = ()
+    topics: dict[str, tuple[str, ...]] = {}
+    high_water: int = 100_000
+    carries: str = ""
+
+
+CHANNELS: Final = {
+    channel.name: channel
+    for channel in (
+        Channel(
+            name="md.feed",
+            pattern=Pattern.PUBSUB,
+            bound_by="market_data",
+            connected_by=("strategy", "guard", "supervisor", "tool"),
+            down=market_data.FeedMessage,
+            lazy=("guard", "supervisor"),
+            topics={
+                "strategy": ("book", "beat", "state"),
+                "guard": ("top.", "beat", "state"),
+                "supervisor": ("top.",),
+            },
+            carries="book updates, trades, market state; numbered",
+        ),
+        Channel(
+            name="md.ask",
+            pattern=Pattern.ROUTED,
+            bound_by="market_data",
+            connected_by=("strategy", "guard", "tool"),
+            up=market_data.AskMarketData,
+            down=market_data.MarketDataAnswer,
+            carries="snapshots on request (late join, gap)",
+        ),
+        Channel(
+            name="guard.orders",
+            pattern=Pattern.ROUTED,
+            bound_by="guard",
+            connected_by=("strategy", "tool"),
+            up=commands.IntentMessage,
+            down=commands.IntentAnswer,
+            carries="order intents in; refusals and answers back",
+        ),
+        Channel(
+            name="guard.feed",
+            pattern=Pattern.PUBSUB,
+            bound_by="guard",
+            connected_by=("supervisor", "tool"),
+            down=decisions.GuardMessage,
+            carries="refusals, limit use, tokens, kill-switch changes",
+        ),
+        Channel(
+            name="oe.orders",
+            pattern=Pattern.ROUTED,
+            bound_by="order_entry",
+            connected_by=("guard",),
+            up=commands.CommandMessage,
+            down=commands.CommandAnswer,
+            carries="approved commands; what was not accepted back",
+        ),
+        Channel(
+            name="oe.tape",
+            pattern=Pattern.PUBSUB,
+            bound_by="order_entry",
+            connected_by=("guard", "strategy", "drop_copy", "tool"),
+            down=executions.TapeMessage,
+            lazy=("guard", "drop_copy"),
+            topics={"strategy": ("slot.{slot}", "beat")},
+            carries="every order event, numbered without gaps; a beat with the last number when idle",
+        ),
+        Channel(
+            name="oe.ask",
+            pattern=Pattern.ROUTED,
+            bound_by="order_entry",
+            connected_by=("guard", "strategy", "drop_copy", "tool"),
+            up=executions.AskOrders,
+            down=executions.OrdersAnswer,
+            carries="replay of the tape, snapshots; recovered reports from drop_copy",
+        ),
+        Channel(
+            name="dc.feed",
+            pattern=Pattern.PUBSUB,
+            bound_by="drop_copy",
+            connected_by=("guard", "supervisor", "tool"),
+            down=reconciliation.ReconciliationMessage,
+            lazy=("guard",),
+            carries="recovered reports, breaks, reconciled-up-to",
+        ),
+        Channel(
+            name="control",
+            pattern=Pattern.ROUTED,
+            bound_by="supervisor",
+            connected_by=("market_data", "guard", "order_entry", "drop_copy", "strategy", "venue", "tool"),
+            up=control.ControlUp,
+            down=control.ControlDown,
+            carries="hello, heartbeat with metrics, state, stop, restart",
+        ),
+        Channel(
+            name="venue.ask",
+            pattern=Pattern.ROUTED,
+            bound_by="venue",
+            connected_by=("tool",),
+            up=control.AskVenue,
+            down=control.VenueAnswer,
+            carries="the embedded venue's truth, and faults on command",
+        ),
+    )
+}
+
+
+def role_of(name: str) -> str:
+    """Return the role of a process name: `strategy.quote_maker` is `strategy`, `tool.tail.123` is `tool`."""
+    head = name.partition(".")[0]
+    return head if head in {"strategy", "tool"} else name

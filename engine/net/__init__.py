@@ -1,0 +1,1 @@
+"""TLS links: the only importer of sockets and ssl."""

@@ -1,0 +1,298 @@
+"""How an order in doubt is found out, and how all open orders are cancelled.
+
+UNKNOWN ends by the venue's word only (design: an order's life). `Recovery` asks for it: it cancels the order by its
+ClOrdID (and by the ClOrdIDs of replaces in flight, which may be the ones in force). A cancel report is an answer.
+"Unknown order" proves only that the order does not rest now; it may have been filled. So drop copy is asked to sweep
+(`sweep_wanted` is raised), and only a complete sweep begun after that answer ends the order by what it showed. A
+question without an answer is asked again; a refusal for another reason (a pause, a rate limit) is asked again later.
+
+`Clearing` cancels everything that is open: at a lost guard and on the way down. The mass cancel goes first where the
+session has one; singles follow for what it did not reach (it may not know orders of an earlier connection). Both
+keep order entry's own pace, so that they never spend tokens that the account does not get.
+"""
+
+import heapq
+from collections import deque
+from typing import Final
+
+from engine.common.clock import MS, SECOND, Now
+from engine.messages.executions import EventKind, OrderEvent, OrderState, Source
+from engine.order_entry.desk import Desk
+from engine.orders.order import Order
+
+ASK_AGAIN_NS: Final = 5 * SECOND
+RETRY_NS: Final = SECOND
+UNAVAILABLE_NS: Final = 500 * MS
+MASS_EVERY_NS: Final = SECOND
+MASS_GRACE_NS: Final = 300 * MS
+CANCEL_AGAIN_NS: Final = 2 * SECOND
+BREAK_GRACE_NS: Final = 30 * SECOND
+
+
+class Ask:
+    """One order in doubt: what was asked, when to ask next (mono_ns, 0 at once), which sweep will tell."""
+
+    __slots__ = ("due", "order", "sweep", "tried")
+
+    def __init__(self, order: str) -> None:
+        self.order = order
+        self.tried: list[str] = []
+        self.due: int | None = 0
+        self.sweep = 0
+
+
+class Recovery:
+    """Finds out what became of UNKNOWN orders.
+
+    Attributes:
+        sweep_wanted: see TapeBeat; begins above every value of an earlier life (`start`).
+        sweep_done: the highest that a complete sweep satisfied.
+        gating: orders in doubt since a restart or a lost session; order entry isn't ready while there are any.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.asks: dict[str, Ask] = {}
+        self.gating: dict[str, None] = {}
+        self.strays: dict[str, None] = {}
+        self.sweep_wanted = 0
+        self.sweep_done = 0
+        self._logon_sweep = 0
+        self._logon_ns = 0
+        self._heap: list[tuple[int, int, str]] = []
+        self._pushed = 0
+        desk.watch = self.watch
+
+    @property
+    def running(self) -> bool:
+        """Something from before the logon is left to find out."""
+        return bool(self.gating)
+
+    def start(self, now: Now) -> None:
+        """Begin a life: drop copy may remember the numbers of the last one, so they go on from the wall clock."""
+        self.sweep_wanted = now.wall_ns // MS
+        self.doubt_all("order entry was restarted", now, answered_too=True)
+
+    def watch(self, event: OrderEvent) -> None:
+        """Follow an emitted event: an order that got into doubt is asked about, one that left it is not."""
+        key = event.order
+        if event.state is OrderState.UNKNOWN:
+            if key and event.strategy >= 0 and key not in self.asks:
+                self.asks[key] = Ask(key)
+                self._push(0, key)
+        elif key in self.asks:
+            del self.asks[key]
+            self.gating.pop(key, None)
+
+    def doubt_all(self, text: str, now: Now, *, answered_too: bool) -> None:
+        """Make UNKNOWN of every live order whose outcome can't be known now, and hold the gate for them."""
+        sure = (OrderState.NEW, OrderState.PARTIALLY_FILLED)
+        for key, order in list(self.desk.ledger.orders.items()):
+            state = order.event.state
+            if state is OrderState.UNKNOWN:
+                self.watch(order.event)
+            elif answered_too or state not in sure:
+                self.desk.tell(order, EventKind.UNKNOWN, now, text=text)
+            else:
+                continue
+            self.gating[key] = None
+
+    def want_sweep(self) -> int:
+        """Have drop copy sweep; return the number that the sweep must reach."""
+        self.sweep_wanted += 1
+        return self.sweep_wanted
+
+    def on_logon(self, now: Now) -> None:
+        """Ask about everything in doubt, anew: what the last session was asked it won't answer any more."""
+        self._logon_sweep = self.want_sweep()
+        self._logon_ns = now.mono_ns
+        for key, ask in self.asks.items():
+            if not ask.sweep:
+                ask.tried.clear()
+                self._schedule(key, now.mono_ns)
+
+    def hold_off(self, order: Order, delay_ns: int, now: Now) -> None:
+        """Let some time pass before the order is asked about."""
+        if order.event.order in self.asks:
+            self._schedule(order.event.order, now.mono_ns + delay_ns)
+
+    def settling(self, now: Now) -> bool:
+        """Fills of the time without a session may still be missing, so that 704/705 prove nothing."""
+        return self.sweep_done < self._logon_sweep and now.mono_ns - self._logon_ns < BREAK_GRACE_NS
+
+    # -- answers
+
+    def on_refused(self, order: Order, *, gone: bool, now: Now, unheard_of: bool = False) -> None:
+        """A request for the order was refused.
+
+        Args:
+            order: as it is after the refusal's event.
+            gone: the venue says that the order is not open (unknown order, too late, filled).
+            now: now.
+            unheard_of: it says more: that it has no such order.
+        """
+        ask = self.asks.get(order.event.order)
+        if ask is None:
+            if order.terminal or not gone:
+                return
+            if not unheard_of:
+                self.want_sweep()  # its last report is on its way, or was lost
+            else:
+                # It is open by all that we heard: what ended it must still be coming, or was lost.
+                self.desk.tell(order, EventKind.UNKNOWN, now, text="the venue has no such open order")
+                ask = self.asks.get(order.event.order)
+                if ask is not None:
+                    self._await_sweep(ask)
+            return
+        if ask.sweep:
+            return
+        if not gone:
+            if ask.tried:
+                ask.tried.pop()
+            self._schedule(ask.order, now.mono_ns + RETRY_NS)
+        elif self._next_id(order, ask):
+            self._schedule(ask.order, now.mono_ns)
+        else:
+            self._await_sweep(ask)
+
+    def on_swept(self, wanted: int, *, complete: bool, now: Now) -> None:
+        """A sweep that began when `wanted` was asked for is over; an incomplete one proves nothing."""
+        if not complete:
+            return
+        self.sweep_done = max(self.sweep_done, wanted)
+        for ask in [ask for ask in self.asks.values() if 0 < ask.sweep <= wanted]:
+            order = self.desk.ledger.orders[ask.order]
+            self.desk.tell(
+                order,
+                EventKind.RESOLVED,
+                now,
+                text="the venue has no such open order, and drop copy shows nothing more of it",
+                source=Source.RECOVERED,
+            )
+
+    def accept_all(self, why: str, now: Now) -> None:
+        """An operator takes it upon himself that no order in doubt is open."""
+        for key in list(self.desk.ledger.unknown):
+            order = self.desk.ledger.orders[key]
+            self.desk.tell(order, EventKind.RESOLVED, now, text=f"accepted: {why}", source=Source.OPERATOR)
+
+    # -- asking
+
+    def tick(self, now: Now) -> None:
+        """Ask what is due, at order entry's own pace."""
+        desk = self.desk
+        if not desk.logged_on:
+            return
+        while self.strays and now.mono_ns >= desk.own_ns:
+            key = next(iter(self.strays))
+            del self.strays[key]
+            order = desk.ledger.find(key)
+            if order is not None:
+                desk.cancel_by_ourselves(order, order.event.cl_ord_id, now)
+        heap = self._heap
+        while heap and heap[0][0] <= now.mono_ns and now.mono_ns >= desk.own_ns:
+            due, _, key = heapq.heappop(heap)
+            ask = self.asks.get(key)
+            if ask is None or ask.due != due:
+                continue
+            order = desk.ledger.orders[key]
+            cl_ord_id = self._next_id(order, ask)
+            if not cl_ord_id:
+                ask.tried.clear()
+                cl_ord_id = self._next_id(order, ask)
+            ask.tried.append(cl_ord_id)
+            self._schedule(key, now.mono_ns + ASK_AGAIN_NS)
+            desk.cancel_by_ourselves(order, cl_ord_id, now)
+
+    def due(self) -> int | None:
+        """Return when `tick` is wanted (mono_ns), or None."""
+        if not self.desk.logged_on:
+            return None
+        if self.strays:
+            return self.desk.own_ns
+        return max(self._heap[0][0], self.desk.own_ns) if self._heap else None
+
+    def _next_id(self, order: Order, ask: Ask) -> str:
+        # The ClOrdID in force, then those of replaces in flight; "" when all were tried.
+        ids = [order.event.cl_ord_id or order.event.order]
+        ids += [request_id for request_id, pending in order.requests.items() if pending.replace]
+        return next((cl_ord_id for cl_ord_id in ids if cl_ord_id not in ask.tried), "")
+
+    def _await_sweep(self, ask: Ask) -> None:
+        ask.due = None
+        ask.sweep = self.want_sweep()
+
+    def _schedule(self, key: str, at: int) -> None:
+        self.asks[key].due = at
+        self._push(at, key)
+
+    def _push(self, at: int, key: str) -> None:
+        self._pushed += 1
+        heapq.heappush(self._heap, (at, self._pushed, key))
+
+
+class Clearing:
+    """Cancels every open order until none is left, or it is told to stop."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.active = False
+        self._queue: deque[str] = deque()
+        self._asked: dict[str, int] = {}
+        self._mass_ns: int | None = None
+        self._mass_due = False
+        self._next_ns = 0
+
+    def start(self, now: Now) -> None:
+        """Begin, unless it runs already."""
+        if not self.active:
+            self.active = True
+            self._asked.clear()
+            self._queue.clear()
+            self._next_ns = now.mono_ns
+            self._mass_due = self.desk.mass_cancel_works
+
+    def stop(self) -> None:
+        """End it."""
+        self.active = False
+
+    def due(self) -> int | None:
+        """Return when `tick` is wanted (mono_ns), or None."""
+        return max(self._next_ns, self.desk.own_ns) if self.active and self.desk.ledger.orders else None
+
+    def tick(self, now: Now) -> None:
+        """Send the next cancel if it may leave now."""
+        desk = self.desk
+        if not self.active or now.mono_ns < self._next_ns or now.mono_ns < desk.own_ns:
+            return
+        if not desk.ledger.orders or not desk.logged_on:
+            self._next_ns = now.mono_ns + 100 * MS
+            return
+        if self._mass_due and (self._mass_ns is None or now.mono_ns - self._mass_ns >= MASS_EVERY_NS):
+            self._mass_due = False
+            self._mass_ns = now.mono_ns
+            self._next_ns = now.mono_ns + MASS_GRACE_NS
+            desk.mass_cancel_by_ourselves(now)
+            return
+        self._next_ns = now.mono_ns if self._single(now) else now.mono_ns + 50 * MS
+
+    def _single(self, now: Now) -> bool:
+        # True when a cancel left; orders in doubt are Recovery's.
+        desk = self.desk
+        if not self._queue:
+            self._queue.extend(desk.ledger.orders)
+        for _ in range(len(self._queue)):
+            order = desk.ledger.orders.get(self._queue.popleft())
+            if order is None or desk.is_unknown(order):
+                continue
+            key = order.event.order
+            asked = self._asked.get(key)
+            if asked is None and any(not pending.replace for pending in order.requests.values()):
+                self._asked[key] = now.mono_ns  # a cancel is on its way already
+                continue
+            if asked is not None and now.mono_ns - asked < CANCEL_AGAIN_NS:
+                continue
+            self._asked[key] = now.mono_ns
+            desk.cancel_by_ourselves(order, order.event.cl_ord_id, now)
+            return True
+        return False

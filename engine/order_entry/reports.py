@@ -1,0 +1,413 @@
+"""What the venue says of orders, turned into events: ExecutionReport(35=8), OrderCancelReject(35=9), refusals by number.
+
+Rules (venue.md section 4, design section 5):
+
+* an ExecID is taken once, whoever brings it; `-1;-1` is no key, and what has no key moves nothing: such a report of an
+  order that is over is dropped, a Trade without a key is left to drop copy;
+* a report belongs to the order that ClOrdID, OrigClOrdID or OrderID names, in this order; if none does, a ClOrdID of
+  our layout makes it an order of that strategy that the journal had lost, any other makes it foreign;
+* `EXCHANGE_UNAVAILABLE` is no reject: the outcome is unknown;
+* a Reject(35=3) or BusinessMessageReject(35=j) means that the request never reached the book;
+* a report for an order that is over is recorded as late and moves the position, never the state. If it shows that an
+  order which was concluded not to be open is open after all, that is an alert, and the order is cancelled.
+"""
+
+from typing import Final
+
+from engine.common.clock import SECOND, Now
+from engine.common.ids import SLOT_FOREIGN, slot_of
+from engine.kalshi.exec_id import is_key, parse_exec_id
+from engine.kalshi.messages import BusinessMessageReject, ExecutionReport, OrderCancelReject
+from engine.messages.commands import Side
+from engine.messages.executions import EventKind, OrderEvent, OrderState, ReportCopy, Source
+from engine.order_entry.desk import Desk
+from engine.order_entry.recovery import UNAVAILABLE_NS, Recovery
+from engine.orders import order as orders
+from engine.orders.order import TRANSITIONS, ExecKey, Order
+
+SILENT_END_NS: Final = SECOND
+"""How long after the last report an IOC or FOK without a cancel report (21007=N) counts as done."""
+
+_UNAVAILABLE: Final = "EXCHANGE_UNAVAILABLE"
+_KINDS: Final = {
+    "0": EventKind.NEW,
+    "F": EventKind.TRADE,
+    "4": EventKind.CANCELED,
+    "5": EventKind.REPLACED,
+    "6": EventKind.PENDING_CANCEL,
+    "8": EventKind.REJECTED,
+    "A": EventKind.PENDING_NEW,
+    "C": EventKind.EXPIRED,
+    "E": EventKind.PENDING_REPLACE,
+}
+_STATES: Final = {
+    "0": OrderState.NEW,
+    "1": OrderState.PARTIALLY_FILLED,
+    "2": OrderState.FILLED,
+    "4": OrderState.CANCELED,
+    "5": OrderState.NEW,
+    "6": OrderState.PENDING_CANCEL,
+    "8": OrderState.REJECTED,
+    "A": OrderState.PENDING_NEW,
+    "C": OrderState.EXPIRED,
+    "E": OrderState.PENDING_REPLACE,
+}
+_GONE_REASONS: Final = (0, 1)  # CxlRejReason(102): too late, unknown order
+_GONE_TEXT: Final = "CANNOT_UPDATE_FILLED_ORDER"
+
+
+def exec_key(exec_id: str) -> ExecKey:
+    """Return the comparable key of an ExecID, () for one that is none or malformed."""
+    try:
+        return parse_exec_id(exec_id) if is_key(exec_id) else ()
+    except ValueError:
+        return ()
+
+
+def copy_of(report: ExecutionReport) -> ReportCopy:
+    """Return an ExecutionReport in bus units."""
+    return ReportCopy(
+        exec_id=report.exec_id,
+        cl_ord_id=report.cl_ord_id,
+        exec_type=report.exec_type,
+        ord_status=report.ord_status,
+        symbol=report.symbol,
+        side=int(report.side) if report.side in ("1", "2") else 0,
+        orig_cl_ord_id=report.orig_cl_ord_id,
+        order_id=report.order_id,
+        price=report.price or 0,
+        qty=report.order_qty,
+        cum_qty=report.cum_qty,
+        leaves_qty=report.leaves_qty,
+        last_px=report.last_px or 0,
+        last_qty=report.last_qty or 0,
+        fee=report.misc_fee_amt or 0,
+        collateral=report.collateral_amount_change or 0,
+        long_qty=-1 if report.long_qty is None else report.long_qty,
+        short_qty=-1 if report.short_qty is None else report.short_qty,
+        aggressor=report.aggressor_indicator,
+        trd_match_id=report.trd_match_id,
+        reason=-1 if report.ord_rej_reason is None else report.ord_rej_reason,
+        text=report.text,
+        transact_ns=report.transact_time_ns or 0,
+    )
+
+
+class Reports:
+    """Applies what the venue says.
+
+    Args:
+        desk: shared state.
+        recovery: told of doubts and answers.
+        silent_end: 21007=N: an IOC or FOK ends without a report.
+    """
+
+    def __init__(self, desk: Desk, recovery: Recovery, *, silent_end: bool) -> None:
+        self.desk = desk
+        self.recovery = recovery
+        self._silent_end = silent_end
+        self.ending: dict[str, int] = {}
+
+    # -- execution reports
+
+    def on_report(self, report: ReportCopy, source: Source, now: Now) -> None:
+        """Apply one ExecutionReport, from the session or from drop copy."""
+        desk = self.desk
+        ledger = desk.ledger
+        desk.count.reports += 1
+        kind = _KINDS.get(report.exec_type)
+        if kind is None:
+            desk.out.log("alert", f"ExecType {report.exec_type[:8]!r} of {report.cl_ord_id[:64]} is not understood")
+            return
+        key = exec_key(report.exec_id)
+        if key:
+            if report.exec_id in ledger.exec_ids:
+                desk.count.duplicates += 1
+                return
+        elif kind is EventKind.TRADE:
+            self.recovery.want_sweep()
+            desk.out.log("alert", f"Trade without an ExecID for {report.cl_ord_id[:64]}: left to drop copy")
+            return
+        elif report.exec_id:
+            report = _without_key(report)
+        if source is Source.SESSION:
+            desk.answered(report.cl_ord_id)
+        order = ledger.find(report.cl_ord_id, report.orig_cl_ord_id, report.order_id)
+        if order is not None:
+            self._on_known(order, kind, report, key, source, now)
+        else:
+            self._on_unmatched(kind, report, key, source, now)
+
+    def _on_known(
+        self, order: Order, kind: EventKind, report: ReportCopy, key: ExecKey, source: Source, now: Now
+    ) -> None:
+        desk = self.desk
+        if kind is EventKind.REJECTED and self._is_no_reject(order, report, now):
+            return
+        late = order.terminal
+        if late and (not key or (order.event.state, kind) not in TRANSITIONS):
+            desk.count.late += 1
+            return
+        position, text = 0, ""
+        if kind is EventKind.TRADE:
+            position, text = self._position_after(report, order.event.symbol, order.event.side, source, now)
+            desk.count.fills += 1
+        elif kind is EventKind.REJECTED:
+            desk.count.rejects += 1
+        numbers = desk.ledger.numbers(order.event.strategy)
+        event = orders.reported(
+            order,
+            kind,
+            report,
+            numbers,
+            now.wall_ns,
+            exec_key=key,
+            source=source,
+            position=position,
+            text=text,
+        )
+        desk.emit(event)
+        if late:
+            self._on_late(order, kind, report, source)
+        elif kind is EventKind.TRADE and event.cum_qty > order.worst_qty:
+            desk.out.log("alert", f"order {event.order} is overfilled: {event.cum_qty} of {order.worst_qty}")
+        if self._silent_end and event.tif in ("3", "4"):
+            self._watch_silent_end(event, now)
+
+    def _is_no_reject(self, order: Order, report: ReportCopy, now: Now) -> bool:
+        # A Rejected report that rejects no new order: a doubt, or the refusal of a replace or cancel.
+        desk = self.desk
+        if _UNAVAILABLE in report.text:
+            if not order.terminal and not desk.is_unknown(order):
+                desk.tell(
+                    order,
+                    EventKind.UNKNOWN,
+                    now,
+                    request_id=report.cl_ord_id,
+                    reason=report.reason,
+                    text=report.text,
+                    source=Source.SESSION,
+                )
+            self.recovery.hold_off(order, UNAVAILABLE_NS, now)
+            return True
+        pending = order.requests.get(report.cl_ord_id)
+        if pending is None:
+            return False
+        self._refuse_request(order, report.cl_ord_id, pending.replace, report.reason, report.text, now)
+        return True
+
+    def _position_after(
+        self, report: ReportCopy, symbol: str, side: int, source: Source, now: Now
+    ) -> tuple[int, str]:
+        # The account's position with the trade in it, and what to say when the venue disagrees (704/705).
+        positions = self.desk.ledger.positions
+        position = positions.qty(symbol) + (report.last_qty if side == Side.BUY else -report.last_qty)
+        if (
+            source is not Source.SESSION
+            or report.long_qty < 0
+            or report.short_qty < 0
+            or report.long_qty - report.short_qty == position
+            or symbol not in positions.known
+            or not positions.is_newest(symbol, report.exec_id)
+            or self.recovery.settling(now)
+        ):
+            return position, ""
+        text = f"position break: {symbol} ours {position}, the venue's {report.long_qty - report.short_qty}"
+        self.desk.out.log("alert", text)
+        return position, text
+
+    def _on_late(self, order: Order, kind: EventKind, report: ReportCopy, source: Source) -> None:
+        desk = self.desk
+        desk.count.late += 1
+        event = order.event
+        if kind is EventKind.TRADE and event.state is not OrderState.FILLED:
+            desk.out.log("alert", f"late fill of {report.last_qty} for {event.order}, which is {event.state.value}")
+        shows_open = kind in (EventKind.NEW, EventKind.REPLACED, EventKind.TRADE) and report.leaves_qty > 0
+        if shows_open and order.resolved and source is Source.SESSION:
+            desk.out.log("alert", f"{event.order} is open at the venue but was concluded {event.state.value}: cancelling")
+            self.recovery.strays[event.order] = None
+
+    def _on_unmatched(
+        self, kind: EventKind, report: ReportCopy, key: ExecKey, source: Source, now: Now
+    ) -> None:
+        desk = self.desk
+        closed = desk.ledger.find_closed(report.cl_ord_id, report.orig_cl_ord_id)
+        if closed is not None:
+            desk.count.late += 1
+            if key:
+                desk.out.log("alert", f"report {report.exec_id} for {closed.order}, which was over long ago")
+                self._stand_alone(kind, report, closed.strategy, closed.order, closed.state, source, now)
+            return
+        first = report.orig_cl_ord_id if slot_of(report.orig_cl_ord_id) is not None else report.cl_ord_id
+        slot = slot_of(first)
+        if slot is not None:
+            desk.out.log("alert", f"order {first} of slot {slot} is not in the journal: recovered from its reports")
+            self._on_known(orders.heard_of(report, slot, first, now.wall_ns), kind, report, key, source, now)
+            return
+        desk.count.foreign += 1
+        if not key:
+            return
+        named = report.cl_ord_id or report.order_id
+        desk.out.log("alert", f"foreign report {report.exec_id} ({kind.value}) of {named[:64]} in {report.symbol}")
+        state = _STATES.get(report.ord_status, OrderState.UNKNOWN)
+        self._stand_alone(kind, report, SLOT_FOREIGN, named, state, source, now)
+
+    def _stand_alone(
+        self,
+        kind: EventKind,
+        report: ReportCopy,
+        strategy: int,
+        order: str,
+        state: OrderState,
+        source: Source,
+        now: Now,
+    ) -> None:
+        # An event of an order that is not kept: nothing of it is known but the report.
+        desk = self.desk
+        trade = kind is EventKind.TRADE
+        position, text = 0, ""
+        if trade:
+            position, text = self._position_after(report, report.symbol, report.side, source, now)
+            desk.count.fills += 1
+        tape_no, strategy_no = desk.ledger.numbers(strategy)
+        desk.emit(
+            OrderEvent(
+                tape_no=tape_no,
+                strategy=strategy,
+                strategy_no=strategy_no,
+                kind=kind,
+                state=state,
+                order=order,
+                wall_ns=now.wall_ns,
+                cl_ord_id=report.cl_ord_id,
+                order_id=report.order_id,
+                exec_id=report.exec_id,
+                symbol=report.symbol,
+                side=report.side,
+                price=report.price,
+                qty=report.leaves_qty + report.cum_qty,
+                cum_qty=report.cum_qty,
+                leaves_qty=report.leaves_qty,
+                last_px=report.last_px if trade else 0,
+                last_qty=report.last_qty if trade else 0,
+                fee=report.fee if trade else 0,
+                collateral=report.collateral,
+                long_qty=report.long_qty,
+                short_qty=report.short_qty,
+                position=position,
+                aggressor=report.aggressor,
+                trd_match_id=report.trd_match_id,
+                reason=report.reason,
+                text=text or report.text,
+                source=source,
+                late=strategy != SLOT_FOREIGN,
+                transact_ns=report.transact_ns,
+            )
+        )
+
+    # -- refusals
+
+    def on_cancel_reject(self, reject: OrderCancelReject, now: Now) -> None:
+        """Apply an OrderCancelReject(35=9)."""
+        desk = self.desk
+        desk.answered(reject.cl_ord_id)
+        order = desk.ledger.find(reject.cl_ord_id, reject.orig_cl_ord_id)
+        if order is None:
+            desk.out.log("warning", f"OrderCancelReject for {reject.cl_ord_id[:64]}, which is not ours: {reject.text[:80]}")
+            return
+        pending = order.requests.get(reject.cl_ord_id)
+        if pending is None:
+            desk.count.duplicates += 1
+            return
+        reason = -1 if reject.cxl_rej_reason is None else reject.cxl_rej_reason
+        self._refuse_request(order, reject.cl_ord_id, pending.replace, reason, reject.text, now)
+
+    def _refuse_request(
+        self, order: Order, request_id: str, replace: bool, reason: int, text: str, now: Now
+    ) -> None:
+        desk, recovery = self.desk, self.recovery
+        unavailable = _UNAVAILABLE in text
+        desk.count.rejects += 1
+        if not (unavailable and replace):  # a replace in doubt stays in flight: its id may be the one in force
+            kind = EventKind.REPLACE_REJECTED if replace else EventKind.CANCEL_REJECTED
+            desk.tell(
+                order, kind, now, request_id=request_id, reason=reason, text=text, source=Source.SESSION
+            )
+        if unavailable:
+            if not order.terminal and not desk.is_unknown(order):
+                desk.tell(
+                    order, EventKind.UNKNOWN, now, request_id=request_id, reason=reason, text=text, source=Source.SESSION
+                )
+                recovery.hold_off(order, UNAVAILABLE_NS, now)
+            else:
+                recovery.on_refused(order, gone=False, now=now)
+            return
+        gone = reason in _GONE_REASONS or _GONE_TEXT in text
+        if not replace or gone:
+            recovery.on_refused(order, gone=gone, unheard_of=reason == 1, now=now)
+
+    def on_business_reject(self, reject: BusinessMessageReject, now: Now) -> None:
+        """Apply a BusinessMessageReject(35=j)."""
+        text = f"BusinessRejectReason {reject.business_reject_reason}: {reject.text}"
+        self.on_refused_request(
+            reject.ref_seq_num, reject.business_reject_ref_id, reject.business_reject_reason, text, now
+        )
+
+    def on_refused_request(
+        self, seq: int | None, request_id: str, reason: int, text: str, now: Now
+    ) -> None:
+        """Apply a refusal by number: the request never reached the book (venue.md section 7)."""
+        desk = self.desk
+        sent = desk.refused(seq, request_id)
+        if sent is None or sent.msg_type == "q":
+            desk.out.log("warning", f"message {seq} was refused: {text[:200]}")
+            return
+        order = desk.ledger.find(sent.request_id)
+        if order is None:
+            return
+        desk.count.rejects += 1
+        if sent.msg_type == "D":
+            if order.heard_of:
+                desk.out.log("alert", f"{sent.order} was refused after it was acknowledged: {text[:200]}")
+            elif not order.terminal:
+                desk.tell(order, EventKind.NOT_SENT, now, request_id=sent.request_id, reason=reason, text=text)
+            return
+        if sent.request_id not in order.requests:
+            return
+        kind = EventKind.CANCEL_REJECTED if sent.msg_type == "F" else EventKind.REPLACE_REJECTED
+        desk.tell(
+            order, kind, now, request_id=sent.request_id, reason=reason, text=text, source=Source.SESSION
+        )
+        if sent.msg_type == "F":
+            self.recovery.on_refused(order, gone=False, now=now)
+
+    # -- orders that end without a word (21007=N)
+
+    def _watch_silent_end(self, event: OrderEvent, now: Now) -> None:
+        if event.leaves_qty == 0:
+            self.ending.pop(event.order, None)
+        elif event.kind in (EventKind.NEW, EventKind.TRADE):
+            self.ending.pop(event.order, None)
+            self.ending[event.order] = now.mono_ns + SILENT_END_NS
+
+    def due(self) -> int | None:
+        """Return when `tick` is wanted (mono_ns), or None."""
+        return next(iter(self.ending.values()), None)
+
+    def tick(self, now: Now) -> None:
+        """End IOC and FOK orders that the venue will say nothing more of: by their terms the rest is gone."""
+        while self.ending:
+            key, due = next(iter(self.ending.items()))
+            if due > now.mono_ns:
+                return
+            del self.ending[key]
+            order = self.desk.ledger.orders.get(key)
+            if order is not None and not self.desk.is_unknown(order):
+                text = "IOC/FOK: no cancel report comes (21007=N), the rest is gone by its terms"
+                self.desk.tell(order, EventKind.DONE_SILENTLY, now, text=text)
+
+
+def _without_key(report: ReportCopy) -> ReportCopy:
+    # `-1;-1` and malformed ids are no keys: the tape must not carry them as one.
+    fields = {name: getattr(report, name) for name in report.__struct_fields__}
+    return ReportCopy(**{**fields, "exec_id": ""})

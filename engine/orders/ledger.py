@@ -1,0 +1,221 @@
+"""All orders of order entry, the ids of their chains, the tape's numbers and the positions: one state, moved by events.
+
+`apply` is the only thing that changes it, and takes an event alike when it happens and when the journal is replayed;
+so what is there after a restart is byte for byte what was there at the last commit (`digest`).
+
+Memory is bounded: orders that are over are kept whole for a while, so that late reports find them; beyond that only
+their ids with strategy, order and state; the tape keeps its newest events; ExecIDs are kept for far longer than drop
+copy looks back. What falls out of these is only needed for reports that the venue can't send any more.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from engine.common.ids import SLOT_FOREIGN
+from engine.messages.executions import (
+    TERMINAL,
+    EventKind,
+    OrderEvent,
+    OrdersSnapshot,
+    OrderState,
+    TapeReplay,
+)
+from engine.orders.order import TRANSITIONS, ExecKey, Numbers, Order
+from engine.orders.position import Positions
+
+TAPE_KEPT: Final = 65_536
+CLOSED_KEPT: Final = 10_000
+CLOSED_IDS_KEPT: Final = 200_000
+EXEC_IDS_KEPT: Final = 1_000_000
+REPLAY_PART: Final = 500
+
+
+class Closed(NamedTuple):
+    """What is remembered of an order that is over, by each of its ids."""
+
+    strategy: int
+    order: str
+    state: OrderState
+
+
+class Ledger:
+    """The state of order entry.
+
+    Args:
+        multipliers: dollars per contract per dollar of price, by symbol.
+        exec_key: turns an ExecID into a key that compares as the venue orders it.
+    """
+
+    def __init__(self, multipliers: Mapping[str, int], exec_key: Callable[[str], ExecKey]) -> None:
+        self.tape_no = 0
+        self.strategy_nos: dict[int, int] = {}
+        self.orders: dict[str, Order] = {}
+        self.unknown: dict[str, None] = {}
+        self.positions = Positions(multipliers, exec_key)
+        self.tape: deque[OrderEvent] = deque(maxlen=TAPE_KEPT)
+        self.exec_ids: dict[str, None] = {}
+        self.exec_key = exec_key
+        self._by_id: dict[str, Order] = {}
+        self._by_order_id: dict[str, Order] = {}
+        self._closed: dict[str, Order] = {}
+        self._closed_ids: dict[str, Closed] = {}
+
+    # -- asking
+
+    def numbers(self, strategy: int) -> Numbers:
+        """Return (tape_no, strategy_no) of the next event of a strategy."""
+        return self.tape_no + 1, self.strategy_nos.get(strategy, 0) + 1
+
+    def used(self, cl_ord_id: str) -> bool:
+        """Say whether a ClOrdID was ever used, as far as memory goes."""
+        return cl_ord_id in self._by_id or cl_ord_id in self._closed_ids
+
+    def find(self, cl_ord_id: str, orig_cl_ord_id: str = "", order_id: str = "") -> Order | None:
+        """Return the order, open or lately over, that any of the ids names; ClOrdID first, OrderID last."""
+        by_id = self._by_id
+        order = by_id.get(cl_ord_id)
+        if order is None and orig_cl_ord_id:
+            order = by_id.get(orig_cl_ord_id)
+        if order is None and order_id:
+            order = self._by_order_id.get(order_id)
+        return order
+
+    def find_closed(self, cl_ord_id: str, orig_cl_ord_id: str = "") -> Closed | None:
+        """Return what is left of an order that was over long ago."""
+        return self._closed_ids.get(cl_ord_id) or self._closed_ids.get(orig_cl_ord_id)
+
+    # -- changing
+
+    def apply(self, event: OrderEvent) -> None:
+        """Take in the next event of the tape.
+
+        Raises:
+            AssertionError: the tape has a gap, or the event can't follow: the journal is not ours.
+        """
+        assert event.tape_no == self.tape_no + 1, f"the tape goes on with {self.tape_no + 1}, not {event.tape_no}"
+        strategy = event.strategy
+        expected = self.strategy_nos.get(strategy, 0) + 1
+        assert event.strategy_no == expected, f"strategy {strategy} goes on with {expected}, not {event.strategy_no}"
+        self.tape_no = event.tape_no
+        self.strategy_nos[strategy] = expected
+        self.tape.append(event)
+        if event.exec_id:
+            self._remember_exec_id(event.exec_id)
+        if event.kind is EventKind.TRADE or event.kind is EventKind.POSITION:
+            self.positions.apply(event)
+        if event.kind is not EventKind.POSITION and strategy != SLOT_FOREIGN:
+            self._apply_to_order(event)
+
+    def _remember_exec_id(self, exec_id: str) -> None:
+        exec_ids = self.exec_ids
+        assert exec_id not in exec_ids, f"ExecID {exec_id} is on the tape already"
+        exec_ids[exec_id] = None
+        if len(exec_ids) > EXEC_IDS_KEPT:
+            del exec_ids[next(iter(exec_ids))]
+
+    def _apply_to_order(self, event: OrderEvent) -> None:
+        key, state = event.order, event.state
+        order = self._by_id.get(key)
+        if order is None:
+            if key in self._closed_ids:
+                assert event.late, f"order {key} is over: only late events may follow"
+                return
+            order = Order(event)
+            before = None
+            if state not in TERMINAL:
+                self.orders[key] = order
+        else:
+            before = order.event.state
+            assert (before, event.kind) in TRANSITIONS, f"{event.kind.value} can't follow {before.value} of {key}"
+        order.apply(event, self.exec_key)
+        by_id = self._by_id
+        by_id[key] = order
+        if event.cl_ord_id:
+            by_id[event.cl_ord_id] = order
+        if event.request_id:
+            by_id[event.request_id] = order
+        if event.order_id:
+            self._by_order_id[event.order_id] = order
+        if state is OrderState.UNKNOWN:
+            self.unknown[key] = None
+        elif before is OrderState.UNKNOWN:
+            del self.unknown[key]
+        if state in TERMINAL:
+            self._close(order, again=before in TERMINAL)
+
+    def _close(self, order: Order, *, again: bool) -> None:
+        # Late events may add ids to an order that is over already.
+        key = order.event.order
+        closed_ids = self._closed_ids
+        closed = Closed(order.event.strategy, key, order.event.state)
+        for cl_ord_id in order.ids:
+            if cl_ord_id not in closed_ids:
+                closed_ids[cl_ord_id] = closed
+        while len(closed_ids) > CLOSED_IDS_KEPT:
+            del closed_ids[next(iter(closed_ids))]
+        if again:
+            return
+        self.orders.pop(key, None)
+        self._closed[key] = order
+        if len(self._closed) > CLOSED_KEPT:
+            self._forget(self._closed.pop(next(iter(self._closed))))
+
+    def _forget(self, order: Order) -> None:
+        for cl_ord_id in order.ids:
+            if self._by_id.get(cl_ord_id) is order:
+                del self._by_id[cl_ord_id]
+        if self._by_order_id.get(order.event.order_id) is order:
+            del self._by_order_id[order.event.order_id]
+
+    # -- telling
+
+    def replay(self, from_no: int, strategy: int | None) -> list[TapeReplay] | None:
+        """Return the tape from a number on, in parts, or None when it does not reach back so far."""
+        tape = self.tape
+        if strategy is None:
+            last = self.tape_no
+            first = tape[0].tape_no if tape else last + 1
+            events = [] if from_no > last or from_no < first else [e for e in tape if e.tape_no >= from_no]
+        else:
+            last = self.strategy_nos.get(strategy, 0)
+            events = [e for e in tape if e.strategy == strategy and e.strategy_no >= from_no]
+            first = events[0].strategy_no if events else last + 1
+        if from_no <= last and (from_no < 1 or first > from_no):
+            return None
+        parts = [events[at : at + REPLAY_PART] for at in range(0, len(events), REPLAY_PART)] or [[]]
+        return [
+            TapeReplay(events=part, strategy=strategy, more=number < len(parts))
+            for number, part in enumerate(parts, start=1)
+        ]
+
+    def snapshot(self, strategy: int | None) -> OrdersSnapshot:
+        """Return everything that is not over, after the newest event."""
+        nos = self.strategy_nos
+        return OrdersSnapshot(
+            tape_no=self.tape_no,
+            strategy=strategy,
+            strategies={str(slot): no for slot, no in nos.items() if strategy is None or slot == strategy},
+            orders=[o.event for o in self.orders.values() if strategy is None or o.event.strategy == strategy],
+            positions=self.positions.states(strategy),
+        )
+
+    def digest(self) -> str:
+        """Return SHA-256 of the whole state, hex: equal after a replay to what it was at the last commit."""
+        content = [
+            self.tape_no,
+            sorted(self.strategy_nos.items()),
+            [order.content() for order in self.orders.values()],
+            [order.content() for order in self._closed.values()],
+            list(self._closed_ids.items()),
+            sorted((cl_ord_id, order.event.order) for cl_ord_id, order in self._by_id.items()),
+            sorted((order_id, order.event.order) for order_id, order in self._by_order_id.items()),
+            list(self.unknown),
+            list(self.exec_ids),
+            self.positions.content(),
+            [event.tape_no for event in self.tape],
+        ]
+        return hashlib.sha256(msgspec.msgpack.encode(content)).hexdigest()

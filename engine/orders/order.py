@@ -1,0 +1,538 @@
+"""One order's life, as one transition table over (OrderState, EventKind).
+
+What the venue says about an order can arrive twice, late, or in another order than it happened, and a request of ours
+can cross with it. So the table does not chain reports; it says for each state and kind either the state that follows
+or a rule that decides it from facts which do not depend on the order of arrival:
+
+    WORKING       the state that the facts give: a cancel in flight, else a replace in flight, else PARTIALLY_FILLED
+                  when anything was filled, else NEW when the venue acknowledged it, else PENDING_NEW, else SUBMITTING
+    FILL          FILLED when the report says so (OrdStatus 2), else WORKING
+    HEARD         out of UNKNOWN: WORKING when the order-entry session says it; still UNKNOWN when drop copy says it,
+                  because that shows what was and not what is
+    HEARD_FILL    FILLED when the report says so, else as HEARD
+    FOUND_OUT     the end of an UNKNOWN order: FILLED when the fills fill it, NOT_SENT when the venue never had it,
+                  else CANCELED
+    STAYS         the order is over: the event is recorded as late, fills move the position, the state stays
+
+An order that is heard of before the journal has it (a journal was lost, another engine had it) begins as UNKNOWN.
+A key that is absent can't happen; asking for it is an error of ours and stops the process.
+
+Facts are the sum of unique fills (CumQty is our own sum; OrderQty(38) is never computed from, venue.md 21008), whether
+the venue was ever heard to have the order, and the requests in flight. Terms (price, quantity, ClOrdID in force)
+follow the Replaced report with the highest ExecID, so that two of them in the wrong order end right.
+
+Every change goes through `Order.apply`, live and in replay alike: an event says all that there is to know.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+import msgspec
+
+from engine.messages.commands import CancelOrder, NewOrder, ReplaceOrder
+from engine.messages.executions import TERMINAL, EventKind, OrderEvent, OrderState, ReportCopy, Source
+
+ExecKey = tuple[int, ...]
+Numbers = tuple[int, int]  # tape_no, strategy_no
+
+
+class Rule(StrEnum):
+    """How the next state is found where the table can't name it."""
+
+    WORKING = "working"
+    FILL = "fill"
+    HEARD = "heard"
+    HEARD_FILL = "heard fill"
+    FOUND_OUT = "found out"
+    STAYS = "stays"
+
+
+_S, _K = OrderState, EventKind
+_ALIVE: Final = (_S.SUBMITTING, _S.PENDING_NEW, _S.NEW, _S.PARTIALLY_FILLED, _S.PENDING_REPLACE, _S.PENDING_CANCEL)
+_OVER: Final = (_S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.NOT_SENT)
+_ENDS: Final = {_K.CANCELED: _S.CANCELED, _K.EXPIRED: _S.EXPIRED, _K.REJECTED: _S.REJECTED, _K.NOT_SENT: _S.NOT_SENT}
+_HEARD_OF: Final = frozenset({_K.NEW, _K.TRADE, _K.REPLACED, _K.CANCELED, _K.EXPIRED})
+
+
+def _table() -> dict[tuple[OrderState | None, EventKind], OrderState | Rule]:
+    table: dict[tuple[OrderState | None, EventKind], OrderState | Rule] = {
+        (None, _K.SUBMITTED): _S.SUBMITTING,
+        (None, _K.NOT_SENT): _S.NOT_SENT,
+    }
+    for state in _ALIVE:
+        for kind in (_K.PENDING_NEW, _K.PENDING_REPLACE, _K.PENDING_CANCEL, _K.NEW, _K.REPLACED):
+            table[state, kind] = Rule.WORKING
+        table[state, _K.TRADE] = Rule.FILL
+        for kind, end in _ENDS.items():
+            table[state, kind] = end
+        for kind in (_K.REPLACE_SUBMITTED, _K.CANCEL_SUBMITTED, _K.CANCEL_REJECTED, _K.REPLACE_REJECTED):
+            table[state, kind] = Rule.WORKING
+        table[state, _K.UNKNOWN] = _S.UNKNOWN
+        table[state, _K.DONE_SILENTLY] = _S.CANCELED
+    # What was acknowledged was sent, and what was never answered isn't done silently.
+    for state in (_S.NEW, _S.PARTIALLY_FILLED):
+        del table[state, _K.NOT_SENT]
+    for state in (_S.SUBMITTING, _S.PENDING_NEW):
+        del table[state, _K.DONE_SILENTLY]
+    for kind in (
+        _K.PENDING_NEW,
+        _K.PENDING_REPLACE,
+        _K.PENDING_CANCEL,
+        _K.CANCEL_SUBMITTED,
+        _K.CANCEL_REJECTED,
+        _K.REPLACE_REJECTED,
+        _K.UNKNOWN,
+    ):
+        table[_S.UNKNOWN, kind] = _S.UNKNOWN
+    table[_S.UNKNOWN, _K.NEW] = table[_S.UNKNOWN, _K.REPLACED] = Rule.HEARD
+    table[_S.UNKNOWN, _K.TRADE] = Rule.HEARD_FILL
+    table[_S.UNKNOWN, _K.RESOLVED] = Rule.FOUND_OUT
+    for kind, end in _ENDS.items():
+        table[_S.UNKNOWN, kind] = end
+    for state in _OVER:
+        for kind in (
+            _K.NEW,
+            _K.TRADE,
+            _K.REPLACED,
+            _K.CANCELED,
+            _K.EXPIRED,
+            _K.REJECTED,
+            _K.CANCEL_SUBMITTED,
+            _K.CANCEL_REJECTED,
+            _K.REPLACE_REJECTED,
+        ):
+            table[state, kind] = Rule.STAYS
+    return table
+
+
+TRANSITIONS: Final = _table()
+
+
+class Pending(NamedTuple):
+    """A request in flight: `price` and `qty` are a replace's new terms."""
+
+    replace: bool
+    price: int = 0
+    qty: int = 0
+
+
+class Facts(NamedTuple):
+    """What decides a state besides the table; all of it independent of the order in which it was learned."""
+
+    heard_of: bool
+    pending_new: bool
+    cum_qty: int
+    qty: int
+    cancelling: bool
+    replacing: bool
+
+
+def working_state(facts: Facts) -> OrderState:
+    """Return the state of a live order by its facts alone."""
+    if facts.cancelling:
+        return _S.PENDING_CANCEL
+    if facts.replacing:
+        return _S.PENDING_REPLACE
+    if facts.cum_qty:
+        return _S.PARTIALLY_FILLED
+    if facts.heard_of:
+        return _S.NEW
+    return _S.PENDING_NEW if facts.pending_new else _S.SUBMITTING
+
+
+def next_state(
+    state: OrderState | None, kind: EventKind, facts: Facts, *, filled: bool, source: Source
+) -> OrderState:
+    """Return the state after an event.
+
+    Args:
+        state: before it, or None when the order is not known yet.
+        kind: what happened.
+        facts: with the event counted in.
+        filled: the report says that the order is filled.
+        source: who says it.
+
+    Raises:
+        KeyError: the table has no such transition: a fault of the caller.
+    """
+    to = TRANSITIONS[state, kind]
+    if isinstance(to, OrderState):
+        return to
+    if to is Rule.STAYS:
+        assert state is not None, "only an order that is over stays as it is"
+        return state
+    if to is Rule.FOUND_OUT:
+        if facts.cum_qty and facts.cum_qty >= facts.qty:
+            return _S.FILLED
+        return _S.CANCELED if facts.heard_of or facts.cum_qty else _S.NOT_SENT
+    if filled and to in (Rule.FILL, Rule.HEARD_FILL):
+        return _S.FILLED
+    if to in (Rule.HEARD, Rule.HEARD_FILL) and source is not Source.SESSION:
+        return _S.UNKNOWN
+    return working_state(facts)
+
+
+class Order:
+    """One order: its newest event, which is its state, and the facts that decide the next one.
+
+    Attributes:
+        event: the newest event of the order.
+        heard_of: the venue was heard to have it (or to have had it).
+        requests: requests in flight by ClOrdID.
+        ids: every ClOrdID of the chain, requests to cancel included.
+        terms_key: ExecID key of the Replaced report that gave the terms in force.
+        resolved: it ended by conclusion (`resolved`, `not_sent`), not by a report.
+    """
+
+    __slots__ = ("event", "heard_of", "ids", "pending_new", "requests", "resolved", "terms_key")
+
+    def __init__(self, event: OrderEvent) -> None:
+        self.event = event
+        self.heard_of = False
+        self.pending_new = False
+        self.requests: dict[str, Pending] = {}
+        self.ids: dict[str, None] = {event.order: None}
+        self.terms_key: ExecKey = ()
+        self.resolved = False
+
+    @property
+    def terminal(self) -> bool:
+        """The order is over."""
+        return self.event.state in TERMINAL
+
+    @property
+    def worst_qty(self) -> int:
+        """The most that may be filled in all, a replace in flight included."""
+        return max([self.event.qty, *(request.qty for request in self.requests.values())])
+
+    def apply(self, event: OrderEvent, exec_key: Callable[[str], ExecKey]) -> None:
+        """Take an event of this order in; it becomes the newest."""
+        kind = event.kind
+        self.event = event
+        if event.cl_ord_id:
+            self.ids[event.cl_ord_id] = None
+        request_id = event.request_id
+        if request_id:
+            self.ids[request_id] = None
+        if kind is _K.REPLACE_SUBMITTED:
+            self.requests[request_id] = Pending(replace=True, price=event.new_price, qty=event.new_qty)
+        elif kind is _K.CANCEL_SUBMITTED:
+            self.requests[request_id] = Pending(replace=False)
+        elif kind in _HEARD_OF:
+            self.heard_of = True
+            if kind is _K.REPLACED:
+                self.requests.pop(request_id, None)
+                self.terms_key = max(self.terms_key, exec_key(event.exec_id) if event.exec_id else ())
+        elif kind in (_K.CANCEL_REJECTED, _K.REPLACE_REJECTED):
+            self.requests.pop(request_id, None)
+        elif kind is _K.PENDING_NEW:
+            self.pending_new = True
+        if kind in (_K.RESOLVED, _K.NOT_SENT):
+            self.resolved = True
+
+    def content(self) -> list[object]:
+        """Return everything, in a fixed order, for the digest."""
+        requests = [(request_id, *pending) for request_id, pending in self.requests.items()]
+        facts = (self.heard_of, self.pending_new, self.resolved, self.terms_key)
+        return [self.event, requests, list(self.ids), facts]
+
+
+def _pending_terms(requests: dict[str, Pending]) -> tuple[int, int]:
+    # The terms that a replace in flight would bring: the newest one's.
+    for pending in reversed(requests.values()):
+        if pending.replace:
+            return pending.price, pending.qty
+    return 0, 0
+
+
+def _facts(order: Order, kind: EventKind, cum_qty: int, qty: int, requests: dict[str, Pending]) -> Facts:
+    cancelling = replacing = False
+    for pending in requests.values():
+        if pending.replace:
+            replacing = True
+        else:
+            cancelling = True
+    return Facts(
+        heard_of=order.heard_of or kind in _HEARD_OF,
+        pending_new=order.pending_new or kind is _K.PENDING_NEW,
+        cum_qty=cum_qty,
+        qty=qty,
+        cancelling=cancelling,
+        replacing=replacing,
+    )
+
+
+def submitted(request: NewOrder, strategy: int, numbers: Numbers, wall_ns: int, seq: int = 0) -> OrderEvent:
+    """Return the first event of an order: it is about to go on the wire."""
+    return OrderEvent(
+        tape_no=numbers[0],
+        strategy=strategy,
+        strategy_no=numbers[1],
+        kind=_K.SUBMITTED,
+        state=_S.SUBMITTING,
+        order=request.cl_ord_id,
+        wall_ns=wall_ns,
+        cl_ord_id=request.cl_ord_id,
+        request_id=request.cl_ord_id,
+        symbol=request.symbol,
+        side=request.side,
+        price=request.price,
+        qty=request.qty,
+        leaves_qty=request.qty,
+        tif=request.tif,
+        post_only=request.post_only,
+        group=request.group,
+        stp=request.stp,
+        cancel_on_pause=request.cancel_on_pause,
+        expire_ns=request.expire_ns,
+        source=Source.ENGINE,
+        msg_seq_num=seq,
+        trigger_ns=request.trigger_ns,
+    )
+
+
+def refused(request: NewOrder, strategy: int, numbers: Numbers, wall_ns: int, text: str) -> OrderEvent:
+    """Return the only event of a new order that never went on the wire."""
+    event = submitted(request, strategy, numbers, wall_ns)
+    return msgspec.structs.replace(event, kind=_K.NOT_SENT, state=_S.NOT_SENT, leaves_qty=0, text=text)
+
+
+def requested(
+    order: Order, request: ReplaceOrder | CancelOrder, numbers: Numbers, wall_ns: int, seq: int = 0
+) -> OrderEvent:
+    """Return the event of a replace or cancel that is about to go on the wire."""
+    before = order.event
+    if isinstance(request, ReplaceOrder):
+        kind, pending = _K.REPLACE_SUBMITTED, Pending(replace=True, price=request.price, qty=request.qty)
+    else:
+        kind, pending = _K.CANCEL_SUBMITTED, Pending(replace=False)
+    requests = {**order.requests, request.cl_ord_id: pending}
+    facts = _facts(order, kind, before.cum_qty, before.qty, requests)
+    state = next_state(before.state, kind, facts, filled=False, source=Source.ENGINE)
+    return _carry(
+        before,
+        numbers,
+        wall_ns,
+        kind=kind,
+        state=state,
+        request_id=request.cl_ord_id,
+        terms=_pending_terms(requests),
+        source=Source.ENGINE,
+        msg_seq_num=seq,
+        trigger_ns=request.trigger_ns,
+    )
+
+
+def told(
+    order: Order,
+    kind: EventKind,
+    numbers: Numbers,
+    wall_ns: int,
+    *,
+    request_id: str = "",
+    reason: int = -1,
+    text: str = "",
+    source: Source = Source.ENGINE,
+) -> OrderEvent:
+    """Return an event that is no execution report: a reject of a request, a doubt, a conclusion."""
+    before = order.event
+    requests = order.requests
+    if kind in (_K.CANCEL_REJECTED, _K.REPLACE_REJECTED):
+        requests = {key: pending for key, pending in requests.items() if key != request_id}
+    facts = _facts(order, kind, before.cum_qty, before.qty, requests)
+    state = next_state(before.state, kind, facts, filled=False, source=source)
+    return _carry(
+        before,
+        numbers,
+        wall_ns,
+        kind=kind,
+        state=state,
+        request_id=request_id,
+        terms=_pending_terms(requests),
+        reason=reason,
+        text=text,
+        source=source,
+        late=before.state in TERMINAL,
+    )
+
+
+def reported(
+    order: Order,
+    kind: EventKind,
+    report: ReportCopy,
+    numbers: Numbers,
+    wall_ns: int,
+    *,
+    exec_key: ExecKey,
+    source: Source,
+    position: int = 0,
+    text: str = "",
+) -> OrderEvent:
+    """Return the event of an execution report.
+
+    Args:
+        order: the order that the report is about.
+        kind: what its ExecType says.
+        report: in bus units; its exec_id is empty when it is no key.
+        numbers: tape_no and strategy_no of the event.
+        wall_ns: now.
+        exec_key: the ExecID's comparable key, or ().
+        source: who brought it.
+        position: the account's position after it (trades).
+        text: put on the event instead of the report's own.
+    """
+    before = order.event
+    late = before.state in TERMINAL
+    cum_qty = before.cum_qty + (report.last_qty if kind is _K.TRADE else 0)
+    cl_ord_id, price, qty = before.cl_ord_id, before.price, before.qty
+    requests = order.requests
+    request_id = report.cl_ord_id if kind is not _K.TRADE or report.cl_ord_id not in order.ids else ""
+    if kind is _K.REPLACED:
+        pending = requests.get(report.cl_ord_id)
+        requests = {key: other for key, other in requests.items() if key != report.cl_ord_id}
+        if exec_key >= order.terms_key:
+            cl_ord_id = report.cl_ord_id or cl_ord_id
+            if pending is not None and pending.replace:
+                price, qty = pending.price or price, pending.qty
+            else:  # not ours: OrderQty(38) is not trusted, so what rests and what is done are added
+                price, qty = report.price or price, report.leaves_qty + report.cum_qty
+    facts = _facts(order, kind, cum_qty, qty, requests)
+    filled = kind is _K.TRADE and report.ord_status == "2"
+    state = next_state(before.state, kind, facts, filled=filled, source=source)
+    return _carry(
+        before,
+        numbers,
+        wall_ns,
+        kind=kind,
+        state=state,
+        cl_ord_id=cl_ord_id,
+        request_id=request_id,
+        price=price,
+        qty=qty,
+        cum_qty=cum_qty,
+        order_id=report.order_id or before.order_id,
+        terms=_pending_terms(requests),
+        report=report,
+        reason=report.reason,
+        text=text or report.text,
+        source=source,
+        late=late,
+        position=position,
+    )
+
+
+def heard_of(report: ReportCopy, strategy: int, order: str, wall_ns: int) -> Order:
+    """Return an order that the journal does not have, as its first report shows it: UNKNOWN until that is applied.
+
+    The quantity is LeavesQty + CumQty; OrderQty(38) only when both are zero, because nothing else says it then.
+    """
+    event = OrderEvent(
+        tape_no=0,
+        strategy=strategy,
+        strategy_no=0,
+        kind=_K.UNKNOWN,
+        state=_S.UNKNOWN,
+        order=order,
+        wall_ns=wall_ns,
+        cl_ord_id=report.cl_ord_id,
+        order_id=report.order_id,
+        symbol=report.symbol,
+        side=report.side,
+        price=report.price,
+        qty=report.leaves_qty + report.cum_qty or report.qty,
+    )
+    return Order(event)
+
+
+_NO_REPORT: Final = ReportCopy(exec_id="", cl_ord_id="", exec_type="", ord_status="", symbol="", side=0)
+
+
+def _carry(
+    before: OrderEvent,
+    numbers: Numbers,
+    wall_ns: int,
+    *,
+    kind: EventKind,
+    state: OrderState,
+    terms: tuple[int, int],
+    source: Source,
+    request_id: str = "",
+    cl_ord_id: str | None = None,
+    order_id: str | None = None,
+    price: int | None = None,
+    qty: int | None = None,
+    cum_qty: int | None = None,
+    report: ReportCopy = _NO_REPORT,
+    reason: int = -1,
+    text: str = "",
+    late: bool = False,
+    position: int = 0,
+    msg_seq_num: int = 0,
+    trigger_ns: int = 0,
+) -> OrderEvent:
+    # The next event of the same order: what the order is stays, what happened is new.
+    total = before.qty if qty is None else qty
+    cum = before.cum_qty if cum_qty is None else cum_qty
+    over = state in TERMINAL
+    new_price, new_qty = (0, 0) if over else terms
+    return OrderEvent(
+        tape_no=numbers[0],
+        strategy=before.strategy,
+        strategy_no=numbers[1],
+        kind=kind,
+        state=state,
+        order=before.order,
+        wall_ns=wall_ns,
+        cl_ord_id=before.cl_ord_id if cl_ord_id is None else cl_ord_id,
+        request_id=request_id,
+        order_id=before.order_id if order_id is None else order_id,
+        exec_id=report.exec_id,
+        symbol=before.symbol,
+        side=before.side,
+        price=before.price if price is None else price,
+        qty=total,
+        cum_qty=cum,
+        leaves_qty=0 if over else max(total - cum, 0),
+        last_px=report.last_px if kind is _K.TRADE else 0,
+        last_qty=report.last_qty if kind is _K.TRADE else 0,
+        fee=report.fee if kind is _K.TRADE else 0,
+        collateral=report.collateral,
+        long_qty=report.long_qty,
+        short_qty=report.short_qty,
+        position=position,
+        aggressor=report.aggressor,
+        trd_match_id=report.trd_match_id,
+        reason=reason,
+        text=text,
+        tif=before.tif,
+        post_only=before.post_only,
+        group=before.group,
+        stp=before.stp,
+        cancel_on_pause=before.cancel_on_pause,
+        expire_ns=before.expire_ns,
+        new_price=new_price,
+        new_qty=new_qty,
+        source=source,
+        late=late,
+        msg_seq_num=msg_seq_num,
+        trigger_ns=trigger_ns,
+        transact_ns=report.transact_ns,
+    )
+
+
+def render_table() -> str:
+    """Return the transition table as markdown, for docs/orders.md."""
+    kinds = [kind for kind in EventKind if any(key[1] is kind for key in TRANSITIONS)]
+    states: list[OrderState | None] = [None, *OrderState]
+    lines = [
+        "| event | " + " | ".join("(none)" if state is None else state.value for state in states) + " |",
+        "|---|" + "---|" * len(states),
+    ]
+    for kind in kinds:
+        cells = []
+        for state in states:
+            to = TRANSITIONS.get((state, kind))
+            cells.append("" if to is None else to.value if isinstance(to, OrderState) else f"*{to.value}*")
+        lines.append(f"| `{kind.value}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"

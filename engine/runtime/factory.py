@@ -1,0 +1,135 @@
+"""Builds the actor of a process from the configuration, with what only a process may have: keys, randomness, links."""
+
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from engine.common.actor import Actor
+from engine.common.ids import SLOT_OPERATOR, ClOrdIDs
+from engine.config import Config, SessionConfig
+from engine.errors import ConfigError
+from engine.net import keys
+from engine.runtime import links, venue_keys
+
+if TYPE_CHECKING:
+    from engine.runtime.process import ProcessRuntime
+
+JOURNALLED: Final = ("order_entry", "guard", "drop_copy", "venue")
+
+
+def process_names(config: Config) -> list[str]:
+    """Return the names of all processes that a configuration asks for, in the order in which they are started."""
+    names = ["venue"] if config.engine.environment == "embedded" else []
+    names += ["order_entry", "market_data", "drop_copy", "guard"]
+    return names + [f"strategy.{name}" for name in config.strategies]
+
+
+def session_links(name: str, config: Config) -> dict[str, SessionConfig]:
+    """Return the links that a process may open, by name."""
+    sessions = config.sessions
+    if name == "drop_copy":
+        found = {"drop_copy": sessions.drop_copy}
+        if sessions.listener is not None:
+            found["listener"] = sessions.listener
+        return found
+    return {
+        "order_entry": {"order_entry": sessions.order_entry},
+        "market_data": {"market_data": sessions.market_data},
+    }.get(name, {})
+
+
+def entry_types(name: str) -> Any:
+    """Return the union of journal entries of an actor, or None when it has no journal."""
+    match name:
+        case "order_entry":
+            from engine.order_entry.records import OrderJournalEntry
+
+            return OrderJournalEntry
+        case "guard":
+            from engine.guard.records import GuardJournalEntry
+
+            return GuardJournalEntry
+        case "drop_copy":
+            from engine.drop_copy.records import DropCopyJournalEntry
+
+            return DropCopyJournalEntry
+        case "venue":
+            from engine.venue.records import VenueJournalEntry
+
+            return VenueJournalEntry
+        case _:
+            return None
+
+
+def _ids(slot: int) -> ClOrdIDs:
+    return ClOrdIDs(slot, time.time_ns() // 1_000_000, secrets.randbits(30))
+
+
+def build(name: str, config: Config, runtime: "ProcessRuntime", *, dry_run: bool = False) -> Actor:
+    """Build one actor around its runtime.
+
+    Raises:
+        ConfigError: a key file or a strategy can't be used; the message says what and why.
+    """
+    rng = random.SystemRandom().random
+    for link, session in session_links(name, config).items():
+        if not (dry_run and link != "market_data"):
+            runtime.links.configure(link, session)
+
+    def sign(session: SessionConfig) -> Callable[[bytes], str]:
+        return keys.signer(session.key_file)
+
+    sessions = config.sessions
+    match name:
+        case "market_data":
+            from engine.market_data.actor import MarketData
+
+            return MarketData(config, runtime, sign(sessions.market_data), rng)
+        case "order_entry":
+            from engine.order_entry.actor import OrderEntry
+
+            signer = (lambda _message: "") if dry_run else sign(sessions.order_entry)
+            return OrderEntry(config, runtime, signer, rng, dry_run=dry_run)
+        case "drop_copy":
+            from engine.drop_copy.actor import DropCopy
+
+            signer = (lambda _message: "") if dry_run else sign(sessions.drop_copy)
+            return DropCopy(config, runtime, signer, rng, dry_run=dry_run)
+        case "guard":
+            from engine.guard.actor import Guard
+
+            return Guard(config, runtime, _ids(SLOT_OPERATOR))
+        case "venue":
+            return _build_venue(config, runtime)
+        case _ if name.startswith("strategy."):
+            from engine.strategy.host import StrategyHost
+            from engine.strategy.loader import load_class
+
+            short = name.partition(".")[2]
+            strategy = config.strategies[short]
+            return StrategyHost(short, config, runtime, _ids(strategy.slot), load_class(strategy.strategy))
+        case _:
+            raise ConfigError(f"there is no process {name!r}")
+
+
+def _build_venue(config: Config, runtime: "ProcessRuntime") -> Actor:
+    from engine.venue.accounts import VenueKey
+    from engine.venue.actor import Venue
+
+    assert config.venue is not None, "the embedded venue has a [venue]"
+    directory = os.path.join(runtime.run_dir, links.VENUE_DIRECTORY)
+    records = venue_keys.ensure(directory, config.venue.host)
+    public = {record.api_key: keys.load_public_key(record.public_key) for record in records}
+    accounts = [VenueKey(record.api_key, record.account, tuple(record.sessions)) for record in records]
+    actor = Venue(config, runtime, keys.verifier(public), random.Random(config.venue.seed), accounts)  # noqa: S311 - synthetic flow, not a secret
+    runtime.on_started = lambda: links.listen_all(
+        runtime.links,
+        directory,
+        config.venue.host,
+        config.venue.ports,
+        venue_keys.SESSIONS,  # type: ignore[union-attr]
+    )
+    return actor

@@ -1,0 +1,71 @@
+"""Raw FIX on disk for one session: one line a message, `|` for SOH, RawData and API keys masked, rotated by size."""
+
+import os
+import re
+from typing import Final
+
+from engine.common.clock import iso_time
+
+_RAW_DATA = re.compile(rb"\x0196=[^\x01]*(?=\x01)")
+_BYTES_MAX: Final = 64 << 20
+_KEPT: Final = 4
+_PARTIAL_BYTES_MAX: Final = 1 << 16
+
+
+class FixLog:
+    """Appends what went over one session's links.
+
+    Args:
+        path: the file; older ones are `path.1` to `path.4`.
+        secrets: texts that are masked wherever they stand (API keys).
+    """
+
+    def __init__(self, path: str, secrets: tuple[str, ...] = ()) -> None:
+        self._path = path
+        self._masks = [(text.encode(), text[:4].encode() + b"***") for text in secrets if text]
+        self._partial: dict[str, bytes] = {}
+        self._open()
+
+    def _open(self) -> None:
+        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._file = os.fdopen(handle, "ab", buffering=1 << 16)
+        self._size = os.path.getsize(self._path)
+
+    def add(self, link: str, direction: str, data: bytes, wall_ns: int) -> None:
+        """Add bytes of a link (`>` sent, `<` received); what isn't a whole message yet waits for its rest."""
+        key = direction + link
+        data = self._partial.pop(key, b"") + data
+        end = data.rfind(b"\x0110=")
+        end = data.find(b"\x01", end + 4) + 1 if end >= 0 else 0
+        if end < len(data) and len(data) - end <= _PARTIAL_BYTES_MAX:
+            self._partial[key] = data[end:]
+            data = data[:end]
+        if not data:
+            return
+        head = f"{iso_time(wall_ns)} {link} {direction} ".encode()
+        if b"\x0196=" in data:
+            data = _RAW_DATA.sub(b"\x0196=***", data)
+        for secret, mask in self._masks:
+            data = data.replace(secret, mask)
+        body = head + data.replace(b"\x018=FIX", b"\x01\n" + head + b"8=FIX").replace(b"\x01", b"|") + b"\n"
+        self._file.write(body)
+        self._size += len(body)
+        if self._size > _BYTES_MAX:
+            self._rotate()
+
+    def forget(self, link: str) -> None:
+        """A link is gone: so are its partial messages."""
+        self._partial.pop("<" + link, None)
+        self._partial.pop(">" + link, None)
+
+    def _rotate(self) -> None:
+        self._file.close()
+        for number in range(_KEPT, 0, -1):
+            older = f"{self._path}.{number - 1}" if number > 1 else self._path
+            if os.path.exists(older):
+                os.replace(older, f"{self._path}.{number}")
+        self._open()
+
+    def flush(self) -> None:
+        """Hand what is buffered to the system."""
+        self._file.flush()

@@ -1,0 +1,223 @@
+"""The journal of one actor: an append-only, hash-chained table in a SQLite file.
+
+    journal(no, wall_ns, kind, cl_ord_id, exec_id UNIQUE, message, hash)
+
+`message` is the tagged struct in msgpack; `hash` is SHA-256 over the previous row's hash and this row's content, so
+that a changed or missing row shows. A batch is one transaction: it is there as a whole or not at all. WAL mode, so
+that tools read while the engine writes; `synchronous` NORMAL survives a killed process, FULL a power cut.
+Checkpoints run while the actor is idle, never on the way of an order.
+"""
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from engine.errors import JournalError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS journal(
+  no INTEGER PRIMARY KEY, wall_ns INTEGER NOT NULL, kind TEXT NOT NULL, cl_ord_id TEXT NOT NULL,
+  exec_id TEXT, message BLOB NOT NULL, hash BLOB NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS journal_exec_id ON journal(exec_id) WHERE exec_id IS NOT NULL;
+CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+_INSERT = "INSERT INTO journal(no, wall_ns, kind, cl_ord_id, exec_id, message, hash) VALUES(?,?,?,?,?,?,?)"
+GENESIS: Final = bytes(32)
+RESERVE_BYTES: Final = 4 << 20
+_CHECKPOINT_PAGES = 2000
+
+
+class Row(NamedTuple):
+    """One row, message still packed."""
+
+    no: int
+    wall_ns: int
+    kind: str
+    cl_ord_id: str
+    exec_id: str | None
+    message: bytes
+    hash: bytes
+
+
+class Entry(NamedTuple):
+    """What an actor recorded and the runtime has yet to commit."""
+
+    message: msgspec.Struct
+    cl_ord_id: str
+    exec_id: str | None
+
+
+def row_hash(
+    previous: bytes, no: int, wall_ns: int, kind: str, cl_ord_id: str, exec_id: str | None, message: bytes
+) -> bytes:
+    """Return the hash of a row that follows a row with hash `previous`."""
+    head = f"{no}|{wall_ns}|{kind}|{cl_ord_id}|{exec_id or ''}|".encode()
+    return hashlib.sha256(previous + head + message).digest()
+
+
+class Journal:
+    """One actor's journal, open for appending.
+
+    Args:
+        path: the file, made when it isn't there, readable by its owner only.
+        synchronous: `normal` or `full`.
+
+    Raises:
+        JournalError: the file can't be opened or is no journal.
+    """
+
+    def __init__(self, path: str, synchronous: str = "normal") -> None:
+        self.path = path
+        self._encode = msgspec.msgpack.Encoder().encode
+        try:
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._db = sqlite3.connect(path, isolation_level=None, cached_statements=16)
+            execute = self._db.execute
+            execute("PRAGMA journal_mode=WAL")
+            execute(f"PRAGMA synchronous={'FULL' if synchronous == 'full' else 'NORMAL'}")
+            execute("PRAGMA wal_autocheckpoint=0")
+            execute("PRAGMA busy_timeout=2000")
+            self._db.executescript(_SCHEMA)
+            last = execute("SELECT no, hash FROM journal ORDER BY no DESC LIMIT 1").fetchone()
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(f"{path}: can't be used as a journal: {error}") from error
+        self.no: int = last[0] if last else 0
+        self.head: bytes = last[1] if last else GENESIS
+        self.healthy = True
+        self._since_checkpoint = 0
+        self._reserve = path + ".reserve"
+        self._make_reserve()
+
+    def _make_reserve(self) -> None:
+        """Keep some disk back, to be freed at the first ENOSPC so that what is open can still be recorded."""
+        with contextlib.suppress(OSError):
+            if not os.path.exists(self._reserve) or os.path.getsize(self._reserve) < RESERVE_BYTES:
+                with open(self._reserve, "wb") as file:
+                    os.fchmod(file.fileno(), 0o600)
+                    file.write(bytes(RESERVE_BYTES))
+
+    def append(self, entries: list[Entry], wall_ns: int) -> None:
+        """Commit entries as one transaction, or raise and leave the journal as it was.
+
+        Raises:
+            JournalError: the database refused (disk full, I/O error, a second row with one ExecID).
+        """
+        rows = []
+        no, head = self.no, self.head
+        for message, cl_ord_id, exec_id in entries:
+            no += 1
+            packed = self._encode(message)
+            kind = message.__struct_config__.tag
+            head = row_hash(head, no, wall_ns, kind, cl_ord_id, exec_id, packed)  # type: ignore[arg-type]
+            rows.append((no, wall_ns, kind, cl_ord_id, exec_id, packed, head))
+        db = self._db
+        try:
+            if len(rows) == 1:
+                db.execute(_INSERT, rows[0])
+            else:
+                db.execute("BEGIN IMMEDIATE")
+                db.executemany(_INSERT, rows)
+                db.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+            self.healthy = False
+            raise JournalError(f"{self.path}: {error}") from error
+        self.no, self.head = no, head
+        self.healthy = True
+        self._since_checkpoint += len(rows)
+
+    def probe(self) -> None:
+        """Find out whether the journal takes writes again. Raises JournalError while it does not."""
+        try:
+            self._db.execute("INSERT OR REPLACE INTO meta(key, value) VALUES('probe', ?)", (str(self.no),))
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.path}: {error}") from error
+        self.healthy = True
+
+    def free_reserve(self) -> bool:
+        """Give the reserve file's space back to the disk; True when there was one."""
+        try:
+            os.unlink(self._reserve)
+        except OSError:
+            return False
+        return True
+
+    def idle(self) -> None:
+        """Move the WAL into the file when enough has gathered; call only while nothing waits."""
+        if self._since_checkpoint >= _CHECKPOINT_PAGES:
+            self._since_checkpoint = 0
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._make_reserve()
+
+    def replay(self, types: Any) -> Iterator[msgspec.Struct]:
+        """Yield every committed entry in order, checking the chain on the way.
+
+        Raises:
+            JournalError: a row was changed, is missing, or is no message of the actor.
+        """
+        decode = msgspec.msgpack.Decoder(types).decode
+        for row in verified_rows(self.path, self._db):
+            try:
+                yield decode(row.message)
+            except msgspec.MsgspecError as error:
+                raise JournalError(
+                    f"{self.path}: row {row.no} ({row.kind}) can't be read: {error}"
+                ) from error
+
+    def close(self) -> None:
+        """Checkpoint and close."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.close()
+
+
+def verified_rows(path: str, db: sqlite3.Connection) -> Iterator[Row]:
+    """Yield rows in order; raise JournalError at the first that was changed or is missing."""
+    head, expected = GENESIS, 1
+    try:
+        for row in map(
+            Row._make,
+            db.execute(
+                "SELECT no, wall_ns, kind, cl_ord_id, exec_id, message, hash FROM journal ORDER BY no"
+            ),
+        ):
+            if row.no != expected:
+                raise JournalError(f"{path}: row {expected} is missing (the next one there is {row.no})")
+            head = row_hash(head, row.no, row.wall_ns, row.kind, row.cl_ord_id, row.exec_id, row.message)
+            if head != row.hash:
+                raise JournalError(
+                    f"{path}: row {row.no} was changed: its hash does not follow from the row before"
+                )
+            yield row
+            expected += 1
+    except sqlite3.Error as error:
+        raise JournalError(f"{path}: {error}") from error
+
+
+def open_read_only(path: str) -> sqlite3.Connection:
+    """Open a journal for reading, beside a running engine or without one.
+
+    Raises:
+        JournalError: there is none, or it can't be read.
+    """
+    if not os.path.exists(path):
+        raise JournalError(f"{path}: there is no such journal")
+    try:
+        return sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    except sqlite3.Error as error:
+        raise JournalError(f"{path}: {error}") from error
+
+
+def read(path: str) -> Iterator[Row]:
+    """Yield the verified rows of a journal file. Raises JournalError as `verified_rows`."""
+    with contextlib.closing(open_read_only(path)) as db:
+        yield from verified_rows(path, db)

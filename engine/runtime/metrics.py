@@ -1,0 +1,49 @@
+"""Distributions without memory growth: counts in logarithmic buckets, 16 to each power of two (under 5 % error)."""
+
+from typing import Final
+
+_SUB_BITS: Final = 4
+_SUB: Final = 1 << _SUB_BITS
+_BUCKETS: Final = 64 * _SUB
+
+
+class Histogram:
+    """Counts of non-negative ints (ns); constant time, constant memory."""
+
+    __slots__ = ("_counts", "count", "maximum")
+
+    def __init__(self) -> None:
+        self._counts = [0] * _BUCKETS
+        self.count = 0
+        self.maximum = 0
+
+    def add(self, value: int) -> None:
+        """Count one value."""
+        if value < _SUB:
+            index = max(value, 0)
+        else:
+            shift = value.bit_length() - _SUB_BITS - 1
+            index = (shift + 1 << _SUB_BITS) + (value >> shift) - _SUB
+        self._counts[index] += 1
+        self.count += 1
+        self.maximum = max(self.maximum, value)
+
+    def quantile(self, fraction: float) -> int:
+        """Return the middle of the bucket that holds the quantile, 0 when nothing was counted."""
+        if not self.count:
+            return 0
+        left = self.count * fraction
+        for index, count in enumerate(self._counts):
+            left -= count
+            if left <= 0 and count:
+                if index < _SUB:
+                    return index
+                shift = (index >> _SUB_BITS) - 1
+                low = (_SUB + (index & (_SUB - 1))) << shift
+                return min(low + (1 << shift >> 1), self.maximum)
+        return self.maximum
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._counts = [0] * _BUCKETS
+        self.count = self.maximum = 0

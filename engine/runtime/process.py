@@ -1,0 +1,625 @@
+"""The process runtime: one actor, real sockets, real links, a real journal, real time.
+
+One loop over `poll`: what holds an edge (ZeroMQ) is drained until it says Again, or noted as having more. Order of a
+turn: lazy channels when anything else is there, links and channels that are ready, `on_drained`, then the release:
+
+1. everything recorded is committed in one transaction;
+2. bytes go to the links (the order leaves before its event is told);
+3. messages go to the channels.
+
+When the commit fails nothing of the batch leaves. Records and messages are held in order and tried again every 100 ms;
+a link that the batch had written to is cut, because its sequence numbers were spent on bytes that never left. Meanwhile
+the actor has been told (`on_journal_failed`) and may write only what needs no record, such as cancels and heartbeats.
+
+A receive on the same socket as a send can swallow the socket's edge: sockets that were sent on are looked at again.
+"""
+
+import functools
+import gc
+import os
+import resource
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from engine import __version__
+from engine.bus.sockets import Again, Bus, BusSocket
+from engine.common.actor import Actor, LinkEvent, PeerEvent, Status
+from engine.common.clock import SECOND, Now, iso_time
+from engine.config import Config
+from engine.errors import EngineError, JournalError
+from engine.messages import SCHEMA, control
+from engine.messages.topology import Pattern
+from engine.runtime.fix_log import FixLog
+from engine.runtime.journal import Entry, Journal
+from engine.runtime.links import Links
+from engine.runtime.metrics import Histogram
+
+HEARTBEAT_NS: Final = 250_000_000
+LAZY_NS: Final = 10_000_000
+HOUSEKEEPING_NS: Final = 50_000_000
+JOURNAL_RETRY_NS: Final = 100_000_000
+SUPERVISOR_SILENT_NS: Final = 3 * SECOND
+STOP_NS: Final = 5 * SECOND
+_BATCH = 64
+_HELD_MAX = 100_000
+EXIT_IMPOSSIBLE: Final = 70
+
+# How long a process that lost its supervisor goes on after it has quiesced, so that those that depend on it end first.
+_ORPHAN_NS: Final = {
+    "strategy": 0,
+    "market_data": 2 * SECOND,
+    "order_entry": 3 * SECOND,
+    "drop_copy": SECOND,
+    "guard": 6 * SECOND,
+    "venue": 15 * SECOND,
+}
+
+
+class ProcessRuntime:
+    """Drives one actor in this process; it is the actor's Outbox.
+
+    Args:
+        name: the process's name. config: the effective configuration. run_dir: the engine's directory.
+        links: what can be connected and listened to, or None for an actor without links.
+        journal: the actor's journal, or None for one that owns no state.
+        parent_pid: the supervisor's; its end is noticed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: Config,
+        run_dir: str,
+        *,
+        config_hash: str,
+        journal: Journal | None = None,
+        fix_log: FixLog | None = None,
+        topics: dict[str, str] | None = None,
+        parent_pid: int = 0,
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.run_dir = run_dir
+        self.config_hash = config_hash
+        self.actor: Actor | None = None
+        self.journal = journal
+        self.fix_log = fix_log
+        self._parent_pid = parent_pid
+        self._poll = select.poll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self.bus = Bus(name, run_dir, topics)
+        self.links = Links(self)
+        self._eager = [s for s in self.bus.sockets.values() if s.readable and not s.lazy]
+        self._lazy = [s for s in self.bus.sockets.values() if s.readable and s.lazy]
+        self._routed = [s for s in self.bus.sockets.values() if s.readable and s.pattern is Pattern.ROUTED]
+        self._control = self.bus.sockets.get("control")
+        self._more: set[BusSocket] = set()
+        self._records: list[Entry] = []
+        self._writes: list[tuple[str, bytes, int]] = []
+        self._sends: list[tuple[BusSocket, msgspec.Struct, str | None, str]] = []
+        self._held_records: list[Entry] = []
+        self._held_sends: list[tuple[BusSocket, msgspec.Struct, str | None, str]] = []
+        self._held = False
+        self._retry_ns = 0
+        self._log_bytes: list[tuple[str, str, bytes]] = []
+        self._notices: list[control.Notice] = []
+        self._said: dict[str, int] = {}
+        self.now = Now(time.time_ns(), time.monotonic_ns())
+        self.welcome: control.Welcome | None = None
+        self._next_beat = 0
+        self._next_lazy = 0
+        self._next_house = 0
+        self._supervisor_ns = 0
+        self._stop_ns = 0
+        self._orphan_ns = 0
+        self._sigterm = False
+        self.tick_to_trade = Histogram()
+        self.commit = Histogram()
+        self.malformed = 0
+        self.refused_sends = 0
+        self._was_quiesced = False
+        self.on_started: Callable[[], Any] | None = None
+        for socket in self._eager:
+            self.watch_fd(socket.fd, select.POLLIN, functools.partial(self._on_readable, socket))
+
+    # -- Outbox
+
+    def send(self, channel: str, message: msgspec.Struct, to: str | None = None, topic: str = "") -> None:
+        """See Outbox."""
+        self._sends.append((self.bus.sockets[channel], message, to, topic))
+
+    def write(self, link: str, data: bytes, trigger_ns: int = 0) -> None:
+        """See Outbox."""
+        self._writes.append((link, data, trigger_ns))
+
+    def record(self, entry: msgspec.Struct, *, cl_ord_id: str = "", exec_id: str = "") -> None:
+        """See Outbox."""
+        assert self.journal is not None, f"{self.name} has no journal"
+        self._records.append(Entry(entry, cl_ord_id, exec_id or None))
+
+    def connect(self, link: str) -> None:
+        """See Outbox."""
+        self.links.connect(link)
+
+    def close(self, link: str, reason: str = "") -> None:
+        """See Outbox: what this batch wrote before goes out first."""
+        self._writes.append((link, b"", -1))
+        self.links.closing[link] = reason
+
+    def log(self, level: str, text: str) -> None:
+        """See Outbox; the same text is not said twice within a second."""
+        last = self._said.get(text, 0)
+        if self.now.mono_ns - last < SECOND:
+            return
+        if len(self._said) > 1000:
+            self._said.clear()
+        self._said[text] = self.now.mono_ns
+        sys.stderr.write(f"{iso_time(self.now.wall_ns)} {level} {text}\n")
+        sys.stderr.flush()
+        self._notices.append(control.Notice(name=self.name, level=level, text=text, wall_ns=self.now.wall_ns))
+
+    # -- descriptors
+
+    def watch_fd(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
+        """Poll a descriptor; events 0 forgets it."""
+        if events:
+            self._poll.register(fd, events)
+            self._handlers[fd] = handler
+        elif fd in self._handlers:
+            self._poll.unregister(fd)
+            del self._handlers[fd]
+
+    def link_bytes(self, link: str, data: bytes) -> None:
+        """Hand a link's bytes to the actor."""
+        assert self.actor is not None
+        if self.fix_log is not None:
+            self._log_bytes.append((link, "<", data))
+        self.actor.on_bytes(link, data, self.now)
+
+    def link_event(self, link: str, event: LinkEvent, reason: str) -> None:
+        """Hand a link's event to the actor."""
+        assert self.actor is not None
+        if self.fix_log is not None and event is not LinkEvent.CONNECTED:
+            self.fix_log.forget(link)
+        self.actor.on_link(link, event, reason, self.now)
+
+    # -- turning
+
+    def _on_readable(self, socket: BusSocket, _events: int) -> None:
+        self._drain(socket)
+
+    def _drain(self, socket: BusSocket) -> int:
+        """Step the actor with what waits on one socket, up to a batch; note it when more is there."""
+        actor, now, name = self.actor, self.now, socket.name
+        receive = socket.receive
+        taken = 0
+        try:
+            while taken < _BATCH:
+                peer, message = receive()
+                taken += 1
+                if message is None:
+                    self.malformed += 1
+                    if actor is not None:
+                        actor.on_malformed(name, peer, now)
+                elif socket is self._control:
+                    self._on_control(message)
+                elif actor is not None:
+                    actor.on_message(name, peer, message, now)
+        except Again:
+            self._more.discard(socket)
+            return taken
+        self._more.add(socket)
+        return taken
+
+    def _drain_lazy(self) -> None:
+        for socket in self._lazy:
+            if socket.waiting():
+                self._drain(socket)
+
+    def turn(self) -> None:
+        """Wait for something, handle it, release what it emitted."""
+        ready = self._poll.poll(0 if self._more else self._timeout_ms())
+        mono = time.monotonic_ns()
+        now = self.now = Now(time.time_ns(), mono)
+        if self._lazy and (ready or self._more or mono >= self._next_lazy):
+            self._drain_lazy()
+            self._next_lazy = mono + LAZY_NS
+        handlers = self._handlers
+        for fd, events in ready:
+            handler = handlers.get(fd)
+            if handler is not None:
+                handler(events)
+        if self._more:
+            for socket in tuple(self._more):
+                self._drain(socket)
+        if self.links.deferred:
+            self.links.tell_deferred()
+        actor = self.actor
+        if actor is not None:
+            deadline = actor.deadline
+            if deadline is not None and mono >= deadline:
+                actor.on_deadline(now)
+            actor.on_drained(now)
+        self._release()
+        self._look_again()
+        if mono >= self._next_house:
+            self._house_keeping(now)
+            self._release()
+
+    def _timeout_ms(self) -> int:
+        if self.links.deferred:
+            return 1
+        mono = time.monotonic_ns()
+        until = self._next_house
+        if self._lazy and self._next_lazy < until:
+            until = self._next_lazy
+        actor = self.actor
+        if actor is not None and actor.deadline is not None and actor.deadline < until:
+            until = actor.deadline
+        return max(0, (until - mono + 999_999) // 1_000_000)
+
+    def _look_again(self) -> None:
+        """Drain sockets that were sent on: the send may have taken their edge."""
+        for _ in range(_BATCH):
+            again = [s for s in self._routed if s.sent]
+            if not again:
+                return
+            found = 0
+            for socket in again:
+                socket.sent = False
+                if socket.waiting():
+                    found += self._drain(socket)
+            if not found:
+                return
+            if self.actor is not None:
+                self.actor.on_drained(self.now)
+            self._release()
+
+    # -- releasing
+
+    def _release(self) -> None:
+        """Release until nothing is left: a write that fails tells the actor, which may emit again."""
+        for _ in range(_BATCH):
+            self._release_once()
+            if not (self._records or self._writes or self._sends):
+                break
+        if self._log_bytes:
+            self._write_log()
+
+    def _release_once(self) -> None:
+        if self._records and not self._commit():
+            return
+        if self._writes:
+            self._write_links()
+        if self._sends:
+            if self._held:
+                self._held_sends += self._sends
+                self._sends = []
+            else:
+                sends, self._sends = self._sends, []
+                for socket, message, to, topic in sends:
+                    self._send_one(socket, message, to, topic)
+
+    def _send_one(self, socket: BusSocket, message: msgspec.Struct, to: str | None, topic: str) -> None:
+        if socket.pattern is Pattern.PUBSUB:
+            socket.publish(topic, message)
+        elif not socket.send(message, to):
+            self.refused_sends += 1
+            if self.actor is not None:
+                self.actor.on_peer(socket.name, to or "", PeerEvent.REFUSED, message, self.now)
+
+    def _commit(self) -> bool:
+        journal = self.journal
+        assert journal is not None
+        if self._held:
+            self._held_records += self._records
+            self._records = []
+            self._held_sends += self._sends
+            self._sends = []
+            if len(self._held_records) > _HELD_MAX:
+                raise JournalError(
+                    f"{journal.path}: {_HELD_MAX} records wait for a disk that takes none; stopping"
+                )
+            return True  # writes may leave: the actor knows that only what needs no record may be written now
+        begin = time.perf_counter_ns()
+        try:
+            journal.append(self._records, self.now.wall_ns)
+        except JournalError as error:
+            self._journal_failed(error)
+            return False
+        self._records.clear()
+        self.commit.add(time.perf_counter_ns() - begin)
+        return True
+
+    def _journal_failed(self, error: JournalError) -> None:
+        assert self.journal is not None
+        assert self.actor is not None
+        if self.journal.free_reserve():
+            try:
+                self.journal.append(self._records, self.now.wall_ns)
+            except JournalError:
+                pass
+            else:
+                self._records.clear()
+                self.log(
+                    "alert",
+                    f"{error}; the reserve was freed and the batch recorded: new orders stop until there is space",
+                )
+                self.actor.on_journal_failed(str(error), self.now)
+                self._held = True
+                self._retry_ns = self.now.mono_ns + SECOND
+                self._held_sends, self._sends = self._sends, []
+                return
+        self._held = True
+        self._retry_ns = self.now.mono_ns + JOURNAL_RETRY_NS
+        self._held_records, self._records = self._records, []
+        self._held_sends, self._sends = self._sends, []
+        cut = sorted({link for link, _, _ in self._writes})
+        self._writes = []
+        for link in cut:
+            self.links.abort(link, "the journal can't be written")
+        self.log("alert", f"{error}: new orders stop; what happens is held in memory until it can be written")
+        self.actor.on_journal_failed(str(error), self.now)
+
+    def _retry_journal(self) -> None:
+        assert self.journal is not None
+        assert self.actor is not None
+        self._retry_ns = self.now.mono_ns + JOURNAL_RETRY_NS
+        try:
+            if self._held_records:
+                self.journal.append(self._held_records, self.now.wall_ns)
+            else:
+                self.journal.probe()
+        except JournalError:
+            return
+        self._held = False
+        self._held_records = []
+        sends, self._held_sends = self._held_sends, []
+        for socket, message, to, topic in sends:
+            self._send_one(socket, message, to, topic)
+        self.log("alert", f"{self.journal.path}: can be written again; what was held is recorded")
+        self.actor.on_journal_ok(self.now)
+
+    def _write_links(self) -> None:
+        writes, self._writes = self._writes, []
+        links = self.links
+        for link, data, trigger_ns in writes:
+            if trigger_ns < 0:
+                links.close(link, links.closing.pop(link, ""))
+                continue
+            links.write(link, data)
+            if trigger_ns:
+                self.tick_to_trade.add(time.monotonic_ns() - trigger_ns)
+            if self.fix_log is not None:
+                self._log_bytes.append((link, ">", data))
+
+    def _write_log(self) -> None:
+        entries, self._log_bytes = self._log_bytes, []
+        assert self.fix_log is not None
+        for link, direction, data in entries:
+            self.fix_log.add(link, direction, data, self.now.wall_ns)
+
+    # -- the supervisor
+
+    def _on_control(self, message: Any) -> None:
+        self._supervisor_ns = self.now.mono_ns
+        match message:
+            case control.Welcome():
+                self.welcome = message
+            case control.Quiesce(why=why):
+                self._quiesce(why)
+            case control.Stop(why=why):
+                self._stop(why)
+            case _:
+                pass
+
+    def _quiesce(self, why: str) -> None:
+        if self.actor is not None and not self._was_quiesced:
+            self._was_quiesced = True
+            self.log("info", f"quiescing: {why}")
+            self.actor.quiesce(self.now)
+
+    def _stop(self, why: str) -> None:
+        if self.actor is not None and not self._stop_ns:
+            self._stop_ns = self.now.mono_ns + STOP_NS
+            self.log("info", f"stopping: {why}")
+            self.actor.stop(self.now)
+
+    def _house_keeping(self, now: Now) -> None:
+        self._next_house = now.mono_ns + HOUSEKEEPING_NS
+        if self._held and now.mono_ns >= self._retry_ns:
+            self._retry_journal()
+        if self.actor is None:
+            return
+        if now.mono_ns >= self._next_beat:
+            self._next_beat = now.mono_ns + HEARTBEAT_NS
+            self._beat(now)
+            if self.journal is not None:
+                self.journal.idle()
+            if self.fix_log is not None:
+                self.fix_log.flush()
+        if self._sigterm:
+            self._quiesce("SIGTERM")
+            if self.actor.quiesced:
+                self._stop("SIGTERM")
+        self._watch_supervisor(now)
+
+    def _watch_supervisor(self, now: Now) -> None:
+        if not self._parent_pid or self._stop_ns:
+            return
+        lost = os.getppid() != self._parent_pid or now.mono_ns - self._supervisor_ns > SUPERVISOR_SILENT_NS
+        if not lost:
+            return
+        assert self.actor is not None
+        if not self._was_quiesced:
+            self.log("alert", "the supervisor is gone: shutting down in safe order")
+        self._quiesce("the supervisor is gone")
+        if self.actor.quiesced:
+            if not self._orphan_ns:
+                self._orphan_ns = now.mono_ns + _ORPHAN_NS[self.name.partition(".")[0]]
+            if now.mono_ns >= self._orphan_ns:
+                self._stop("the supervisor is gone")
+
+    def _beat(self, now: Now) -> None:
+        assert self.actor is not None
+        status = self.actor.status(now)
+        metrics = dict(status.metrics)
+        if self.tick_to_trade.count:
+            metrics["tick_to_trade_p50_us"] = self.tick_to_trade.quantile(0.5) // 1000
+            metrics["tick_to_trade_p99_us"] = self.tick_to_trade.quantile(0.99) // 1000
+            metrics["tick_to_trade_count"] = self.tick_to_trade.count
+        if self.commit.count:
+            metrics["commit_p50_us"] = self.commit.quantile(0.5) // 1000
+            metrics["commit_p99_us"] = self.commit.quantile(0.99) // 1000
+        if self.malformed:
+            metrics["malformed"] = self.malformed
+        if self.refused_sends:
+            metrics["refused_sends"] = self.refused_sends
+        status = Status(state=status.state, detail=status.detail, sessions=status.sessions, metrics=metrics)
+        if self._control is None:
+            return
+        for notice in self._notices[:100]:
+            self._control.send(notice, None)
+        self._notices.clear()
+        self._control.send(
+            control.Heartbeat(
+                name=self.name,
+                pid=os.getpid(),
+                mono_ns=now.mono_ns,
+                status=status,
+                quiesced=self.actor.quiesced,
+                stopped=self.actor.stopped,
+            ),
+            None,
+        )
+
+    # -- life
+
+    def report_for_duty(self) -> None:
+        """Say hello until the supervisor answers. Raises EngineError when it refuses or never answers."""
+        assert self._control is not None
+        hello = control.Hello(
+            name=self.name, pid=os.getpid(), schema=SCHEMA, version=__version__, config_hash=self.config_hash
+        )
+        deadline = time.monotonic_ns() + 10 * SECOND
+        next_hello = 0
+        while self.welcome is None:
+            mono = time.monotonic_ns()
+            if mono > deadline or (self._parent_pid and os.getppid() != self._parent_pid):
+                raise EngineError(f"{self.name}: no supervisor answers on {self.run_dir}")
+            if mono >= next_hello:
+                next_hello = mono + 50_000_000
+                self._control.send(hello, None)
+            self._next_house = mono + 5_000_000
+            ready = self._poll.poll(5)
+            self.now = Now(time.time_ns(), time.monotonic_ns())
+            del ready
+            self._drain(self._control)
+        if not self.welcome.ok:
+            raise EngineError(f"{self.name}: the supervisor refused this process: {self.welcome.text}")
+
+    def run(self, actor: Actor, entry_types: Any = None) -> int:
+        """Replay the journal, start the actor, turn until it is stopped; return the exit code."""
+        if self.journal is not None and entry_types is not None:
+            for entry in self.journal.replay(entry_types):
+                actor.replay(entry)
+        self.actor = actor
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.now = Now(time.time_ns(), time.monotonic_ns())
+        self._supervisor_ns = self.now.mono_ns
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+        actor.start(self.now)
+        self._release()
+        if self.on_started is not None:
+            self.on_started()
+        for socket in (*self._eager, *self._lazy):
+            self._more.add(socket)  # an edge from before the loop would never come again
+        try:
+            while not actor.stopped:
+                self.turn()
+                if self._stop_ns and self.now.mono_ns > self._stop_ns:
+                    self.log("warning", "did not stop in time; ending anyway")
+                    break
+        except Exception as error:  # noqa: BLE001 - an impossible state: say it, keep nothing uncommitted, end
+            traceback.print_exc()
+            self.log("alert", f"stopped by an impossible state: {type(error).__name__}: {error}"[:500])
+            self._say_last_words()
+            return EXIT_IMPOSSIBLE
+        self._release()
+        self._beat(self.now)
+        self._end()
+        return 0
+
+    def _say_last_words(self) -> None:
+        if self._control is not None:
+            for notice in self._notices[:100]:
+                self._control.send(notice, None)
+        self.bus.close()
+
+    def _end(self) -> None:
+        self.links.close_all()
+        if self.fix_log is not None:
+            self.fix_log.flush()
+        if self.journal is not None:
+            self.journal.close()
+        self.bus.close()
+
+    def _on_sigterm(self, _signal: int, _frame: object) -> None:
+        self._sigterm = True
+
+
+def harden() -> None:
+    """Files are ours alone; no core dump may hold a key."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main(name: str, run_dir: str, *, dry_run: bool = False) -> int:
+    """Run one process of an engine whose supervisor wrote its effective configuration into run_dir."""
+    harden()
+    from setproctitle import setproctitle
+
+    from engine import config_loader
+    from engine.runtime import factory
+
+    parent = os.getppid()
+    path = os.path.join(run_dir, "config.json")
+    with open(path, "rb") as file:
+        config = config_loader.decode(file.read())
+    setproctitle(f"engine {config.engine.name}: {name}")
+    cpu = config.engine.cpus.get(name)
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})
+    journal = None
+    if name in factory.JOURNALLED:
+        journal = Journal(os.path.join(run_dir, "state", f"{name}.sqlite"), config.engine.journal_sync)
+    fix_log = None
+    if config.engine.raw_fix_log and factory.session_links(name, config):
+        secrets = tuple(session.key_id for session in factory.session_links(name, config).values())
+        fix_log = FixLog(os.path.join(run_dir, "logs", f"{name}.fix"), secrets)
+    topics = {}
+    if name.startswith("strategy."):
+        topics["slot"] = f"{config.strategies[name.partition('.')[2]].slot:03x}"
+    runtime = ProcessRuntime(
+        name,
+        config,
+        run_dir,
+        config_hash=config_loader.digest(config),
+        journal=journal,
+        fix_log=fix_log,
+        topics=topics,
+        parent_pid=parent,
+    )
+    actor = factory.build(name, config, runtime, dry_run=dry_run)
+    runtime.report_for_duty()
+    return runtime.run(actor, factory.entry_types(name))

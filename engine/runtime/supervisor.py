@@ -1,0 +1,496 @@
+"""The supervisor: starts the processes, watches them, restarts what dies, and ends everything in safe order.
+
+Safe order: strategies stop wanting, the guard closes the gate, order entry cancels (or leaves) what rests and waits for
+the venue's word, drop copy makes its last sweep; then sessions are logged out, and the embedded venue goes last. A
+second signal forces the end. The supervisor displays the gate; the guard owns it.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+from engine import __version__
+from engine.bus.sockets import Again, Bus, BusSocket, make_bus_directory
+from engine.common.clock import SECOND
+from engine.config import Config
+from engine.errors import EXIT_CONFIG, EXIT_OK
+from engine.messages import SCHEMA, control
+from engine.messages.decisions import GuardStatus, LatchNote
+from engine.messages.market_data import TopOfBook
+from engine.messages.reconciliation import BreakNote, ReconciliationStatus
+from engine.runtime import factory
+from engine.runtime.run_dir import RunDirLock
+
+BEAT_NS: Final = 250_000_000
+SILENT_NS: Final = 1 * SECOND
+START_NS: Final = 15 * SECOND
+HEALTHY_NS: Final = 30 * SECOND
+BACKOFF_NS: Final = tuple(int(s * SECOND) for s in (0.05, 0.25, 0.5, 1, 2, 5, 10))
+EXIT_FORCED: Final = 130
+_NOTICES_MAX = 200
+_LOG_TAIL_BYTES = 4000
+
+
+class View(Protocol):
+    """What shows the engine to a human."""
+
+    def update(self, supervisor: "Supervisor") -> None:
+        """Called about four times a second."""
+
+    def say(self, level: str, name: str, text: str) -> None:
+        """One line from a process or the supervisor."""
+
+
+class Phase(StrEnum):
+    """Where the engine's life is."""
+
+    RUNNING = "running"
+    QUIESCE_STRATEGIES = "quiesce strategies"
+    QUIESCE_GUARD = "quiesce guard"
+    QUIESCE_ORDERS = "quiesce order entry"
+    QUIESCE_DROP_COPY = "quiesce drop copy"
+    STOP_SESSIONS = "stop sessions"
+    STOP_GUARD = "stop guard"
+    STOP_VENUE = "stop venue"
+    DONE = "done"
+
+
+class Child:
+    """One process."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.process: subprocess.Popen[bytes] | None = None
+        self.state = "waiting"
+        self.restarts = 0
+        self.failures = 0
+        self.started_ns = 0
+        self.next_start_ns = 0
+        self.last_beat_ns = 0
+        self.heartbeat: control.Heartbeat | None = None
+        self.wanted = True
+        self.log_path = ""
+
+    @property
+    def pid(self) -> int:
+        """The running process's id, or 0."""
+        return self.process.pid if self.process is not None else 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process of this name runs."""
+        return self.process is not None
+
+
+class Supervisor:
+    """Runs one engine until it is told to end.
+
+    Args:
+        config: effective configuration, already written to `<run_dir>/config.json`.
+        lock: of the run directory. view: shows it.
+        seconds: end by itself after so long, or None.
+        dry_run: handed to the processes.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        config_hash: str,
+        run_dir: str,
+        lock: RunDirLock,
+        view: View,
+        *,
+        seconds: float | None = None,
+        dry_run: bool = False,
+    ) -> None:
+        self.config = config
+        self.config_hash = config_hash
+        self.run_dir = run_dir
+        self.view = view
+        self.dry_run = dry_run
+        self._lock = lock
+        self.started_wall_ns = time.time_ns()
+        self.started_ns = time.monotonic_ns()
+        self._until_ns = self.started_ns + int(seconds * SECOND) if seconds is not None else None
+        self.children = {name: Child(name) for name in factory.process_names(config)}
+        self.phase = Phase.RUNNING
+        self.why_stopping = ""
+        self.exit_code = EXIT_OK
+        self.guard_status: GuardStatus | None = None
+        self.guard_status_ns = 0
+        self.reconciliation: ReconciliationStatus | None = None
+        self.tops: dict[str, TopOfBook] = {}
+        self.breaks: dict[str, BreakNote] = {}
+        self.trading_since_ns = 0
+        self._phase_deadline = 0
+        self._signals = 0
+        self._next_beat = 0
+        make_bus_directory(run_dir)
+        self._bus = Bus("supervisor", run_dir)
+        self._control = self._bus.sockets["control"]
+        self._poll = select.poll()
+        for socket in self._bus.sockets.values():
+            if socket.readable:
+                self._poll.register(socket.fd, select.POLLIN)
+
+    # -- life
+
+    def run(self) -> int:
+        """Start everything, supervise, end in safe order; return the exit code."""
+        previous = {
+            number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            while self.phase is not Phase.DONE:
+                self._turn()
+        finally:
+            for child in self.children.values():
+                if child.process is not None:
+                    child.process.kill()
+                    child.process.wait()
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            self._bus.close()
+        return self.exit_code
+
+    def _on_signal(self, _number: int, _frame: object) -> None:
+        self._signals += 1
+
+    def _turn(self) -> None:
+        self._poll.poll(50)
+        now = time.monotonic_ns()
+        for socket in self._bus.sockets.values():
+            if socket.readable:
+                self._drain(socket, now)
+        for child in self.children.values():
+            self._watch(child, now)
+        if now >= self._next_beat:
+            self._next_beat = now + BEAT_NS
+            self._beat(now)
+            self.view.update(self)
+        if self._signals == 1 and self.phase is Phase.RUNNING:
+            self.begin_stop("signal")
+        if self._signals > 1 and self.phase is not Phase.DONE:
+            self._force()
+        if self._until_ns is not None and now >= self._until_ns and self.phase is Phase.RUNNING:
+            self.begin_stop("the time asked for is over")
+        if self.phase is not Phase.RUNNING:
+            self._advance_stop(now)
+
+    def _drain(self, socket: BusSocket, now: int) -> None:
+        try:
+            for _ in range(10_000):
+                peer, message = socket.receive()
+                if socket is self._control:
+                    self._on_control(peer, message, now)
+                else:
+                    self._on_feed(message, now)
+        except Again:
+            return
+
+    def _on_feed(self, message: Any, now: int) -> None:
+        match message:
+            case TopOfBook():
+                self.tops[message.symbol] = message
+            case GuardStatus():
+                self.guard_status = message
+                self.guard_status_ns = now
+                if message.gate == "TRADING" and not self.trading_since_ns:
+                    self.trading_since_ns = now
+            case ReconciliationStatus():
+                self.reconciliation = message
+            case BreakNote():
+                self.breaks[message.break_id] = message
+                if len(self.breaks) > 10_000:
+                    self.breaks = {k: b for k, b in self.breaks.items() if b.status == "open"}
+            case LatchNote():
+                self.say("alert" if message.halted else "info", "guard", f"{message.scope}: {message.why}")
+            case _:
+                pass
+
+    # -- processes
+
+    def _watch(self, child: Child, now: int) -> None:
+        process = child.process
+        if process is None:
+            if (
+                child.wanted
+                and self.phase is Phase.RUNNING
+                and now >= child.next_start_ns
+                and child.state != "failed"
+            ):
+                self._start(child, now)
+            return
+        code = process.poll()
+        if code is not None:
+            self._on_exit(child, code, now)
+            return
+        silent = now - child.last_beat_ns
+        limit = self.config.engine.silent_kill_s * SECOND
+        if child.state == "starting":
+            if now - child.started_ns > START_NS:
+                self.say(
+                    "alert", child.name, f"did not report for duty within {START_NS // SECOND} s: killed"
+                )
+                process.kill()
+        elif silent > limit:
+            self.say("alert", child.name, f"silent for {limit // SECOND} s: killed")
+            process.kill()
+        elif silent > SILENT_NS and child.state == "running":
+            child.state = "silent"
+            self.say("warning", child.name, "silent for 1 s")
+
+    def _start(self, child: Child, now: int) -> None:
+        child.log_path = os.path.join(self.run_dir, "logs", f"{child.name}.log")
+        command = [sys.executable, "-m", "engine", "process", child.name, "--run", self.run_dir]
+        if self.dry_run:
+            command.append("--dry-run")
+        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        handle = os.open(child.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(handle, "ab") as log:
+            child.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=self._lock.descriptors,
+                env=environment,
+            )
+        child.state = "starting"
+        child.started_ns = now
+        child.last_beat_ns = now
+        child.heartbeat = None
+
+    def _on_exit(self, child: Child, code: int, now: int) -> None:
+        assert child.process is not None
+        pid = child.process.pid
+        child.process = None
+        healthy = now - child.started_ns > HEALTHY_NS
+        if self.phase is not Phase.RUNNING or not child.wanted:
+            child.state = "stopped"
+            if code not in {0, -signal.SIGTERM} and self.phase is not Phase.DONE:
+                self.say("warning", child.name, f"ended with code {code} while stopping")
+            return
+        tail = self._log_tail(child)
+        if code == EXIT_CONFIG:
+            child.state = "failed"
+            self.say("alert", child.name, f"can't start: {tail}")
+            if not self.trading_since_ns or not child.name.startswith("strategy."):
+                self.exit_code = EXIT_CONFIG
+                self.begin_stop(f"{child.name} can't start")
+            return
+        child.failures = 0 if healthy else child.failures + 1
+        child.restarts += 1
+        delay = BACKOFF_NS[min(child.failures, len(BACKOFF_NS) - 1)]
+        child.next_start_ns = now + delay
+        child.state = "restarting"
+        what = f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        reason = f" ({tail})" if code > 0 and tail else ""
+        self.say("alert", child.name, f"pid {pid} {what}{reason}; starts again in {delay / SECOND:g} s")
+
+    def _log_tail(self, child: Child) -> str:
+        with contextlib.suppress(OSError), open(child.log_path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG_TAIL_BYTES))
+            lines = file.read().decode("utf-8", "replace").strip().splitlines()
+            errors = [line for line in lines if line.startswith("error: ")]
+            return (errors or lines or [""])[-1].removeprefix("error: ")[:500]
+        return ""
+
+    # -- control
+
+    def _on_control(self, peer: str, message: Any, now: int) -> None:
+        child = self.children.get(peer)
+        match message:
+            case control.Hello():
+                self._on_hello(peer, message, now)
+            case control.Heartbeat() if child is not None and message.pid == child.pid:
+                child.last_beat_ns = now
+                child.heartbeat = message
+                if child.state in {"starting", "silent"}:
+                    child.state = "running"
+            case control.Notice():
+                self.say(message.level, message.name, message.text)
+            case control.EngineQuery():
+                self._control.send(self._engine_state(message.request_id, now), peer)
+            case control.RestartProcess():
+                self._control.send(self._restart(message), peer)
+            case control.StopEngine():
+                self._control.send(
+                    control.Reply(request_id=message.request_id, ok=True, text="stopping in safe order"), peer
+                )
+                if self.phase is Phase.RUNNING:
+                    self.begin_stop(message.why)
+            case _:
+                pass
+
+    def _on_hello(self, peer: str, hello: control.Hello, now: int) -> None:
+        child = self.children.get(peer)
+        text = ""
+        if child is None or child.pid != hello.pid:
+            text = f"no process {peer} with pid {hello.pid} was started by this supervisor"
+        elif (hello.schema, hello.version, hello.config_hash) != (SCHEMA, __version__, self.config_hash):
+            text = (
+                f"schema {hello.schema}, version {hello.version}, configuration {hello.config_hash[:12]} do not match the engine's "
+                f"{SCHEMA}, {__version__}, {self.config_hash[:12]}: all processes must be of one installation"
+            )
+        if child is not None and not text:
+            child.last_beat_ns = now
+        self._control.send(control.Welcome(ok=not text, text=text), peer)
+
+    def _restart(self, message: control.RestartProcess) -> control.Reply:
+        child = self.children.get(message.name)
+        if child is None:
+            known = ", ".join(self.children)
+            return control.Reply(
+                request_id=message.request_id,
+                ok=False,
+                text=f"there is no process {message.name!r}; there are: {known}",
+            )
+        if self.phase is not Phase.RUNNING:
+            return control.Reply(request_id=message.request_id, ok=False, text="the engine is stopping")
+        child.wanted = True
+        if child.process is not None:
+            child.process.terminate()
+        else:
+            child.state, child.failures, child.next_start_ns = "waiting", 0, 0
+        return control.Reply(request_id=message.request_id, ok=True, text=f"{message.name} is restarted")
+
+    @property
+    def state(self) -> str:
+        """The engine's state: the guard's gate, as far as it can be trusted."""
+        if self.phase is not Phase.RUNNING:
+            return "STOPPING"
+        if self.guard_status is None:
+            return "STARTING"
+        if time.monotonic_ns() - self.guard_status_ns > 2 * SECOND:
+            return "NO GUARD"
+        return self.guard_status.gate
+
+    def _engine_state(self, request_id: str, now: int) -> control.EngineState:
+        processes = [
+            control.ProcessState(
+                name=child.name,
+                pid=child.pid,
+                state=child.state,
+                restarts=child.restarts,
+                uptime_ns=now - child.started_ns if child.alive else 0,
+                rss_bytes=rss_bytes(child.pid),
+                status=child.heartbeat.status if child.heartbeat is not None else None,
+            )
+            for child in self.children.values()
+        ]
+        return control.EngineState(
+            request_id=request_id,
+            name=self.config.engine.name,
+            environment=self.config.engine.environment,
+            state=self.state,
+            version=__version__,
+            config_hash=self.config_hash,
+            started_wall_ns=self.started_wall_ns,
+            processes=processes,
+            reasons=self.guard_status.reasons if self.guard_status is not None else [],
+        )
+
+    def _beat(self, now: int) -> None:
+        beat = control.SupervisorBeat(mono_ns=now)
+        for child in self.children.values():
+            if child.alive and child.heartbeat is not None:
+                self._control.send(beat, child.name)
+
+    def say(self, level: str, name: str, text: str) -> None:
+        """Show one line."""
+        self.view.say(level, name, text)
+
+    # -- the end
+
+    def begin_stop(self, why: str) -> None:
+        """Begin to end everything in safe order."""
+        self.why_stopping = why
+        self.say("info", "supervisor", f"stopping in safe order: {why}")
+        self._enter(Phase.QUIESCE_STRATEGIES, time.monotonic_ns())
+
+    def _members(self, phase: Phase) -> list[Child]:
+        strategies = [c for n, c in self.children.items() if n.startswith("strategy.")]
+        names: dict[Phase, tuple[str, ...]] = {
+            Phase.QUIESCE_GUARD: ("guard",),
+            Phase.QUIESCE_ORDERS: ("order_entry",),
+            Phase.QUIESCE_DROP_COPY: ("drop_copy",),
+            Phase.STOP_SESSIONS: ("drop_copy", "order_entry", "market_data"),
+            Phase.STOP_GUARD: ("guard",),
+            Phase.STOP_VENUE: ("venue",),
+        }
+        found = [self.children[name] for name in names.get(phase, ()) if name in self.children]
+        return strategies + found if phase in {Phase.QUIESCE_STRATEGIES, Phase.STOP_SESSIONS} else found
+
+    def _enter(self, phase: Phase, now: int) -> None:
+        self.phase = phase
+        shutdown = self.config.engine.shutdown_s
+        seconds = {
+            Phase.QUIESCE_STRATEGIES: 1.5,
+            Phase.QUIESCE_GUARD: 1.0,
+            Phase.QUIESCE_ORDERS: shutdown + 2.0,
+            Phase.QUIESCE_DROP_COPY: shutdown / 2 + 2.0,
+            Phase.STOP_SESSIONS: 6.0,
+            Phase.STOP_GUARD: 2.0,
+            Phase.STOP_VENUE: 6.0,
+        }.get(phase, 0.0)
+        self._phase_deadline = now + int(seconds * SECOND)
+        stopping = phase in {Phase.STOP_SESSIONS, Phase.STOP_GUARD, Phase.STOP_VENUE}
+        for child in self._members(phase):
+            if child.alive and child.state != "starting":
+                message = (
+                    control.Stop(why=self.why_stopping)
+                    if stopping
+                    else control.Quiesce(why=self.why_stopping)
+                )
+                self._control.send(message, child.name)
+            elif child.process is not None:
+                child.process.kill()
+
+    def _advance_stop(self, now: int) -> None:
+        members = self._members(self.phase)
+        if self.phase in {Phase.STOP_SESSIONS, Phase.STOP_GUARD, Phase.STOP_VENUE}:
+            over = not any(child.alive for child in members)
+        else:
+            over = all(not c.alive or (c.heartbeat is not None and c.heartbeat.quiesced) for c in members)
+        if not over and now < self._phase_deadline:
+            return
+        if not over:
+            late = ", ".join(c.name for c in members if c.alive)
+            self.say("warning", "supervisor", f"{self.phase}: {late} did not finish in time")
+            if self.phase in {Phase.STOP_SESSIONS, Phase.STOP_GUARD, Phase.STOP_VENUE}:
+                for child in members:
+                    if child.process is not None:
+                        child.process.kill()
+        phases = list(Phase)
+        self._enter(phases[phases.index(self.phase) + 1], now)
+
+    def _force(self) -> None:
+        self.say(
+            "alert",
+            "supervisor",
+            "second signal: ending at once; what rests at the venue stays there unless it was sent to be cancelled on disconnect",
+        )
+        self.exit_code = self.exit_code or EXIT_FORCED
+        self.phase = Phase.DONE
+
+
+def rss_bytes(pid: int) -> int:
+    """Return the resident memory of a process, 0 when it can't be known."""
+    if not pid:
+        return 0
+    with (
+        contextlib.suppress(OSError, ValueError, IndexError),
+        open(f"/proc/{pid}/statm", encoding="ascii") as file,
+    ):
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0

@@ -1,0 +1,84 @@
+"""What drop copy can look back on: every report issued for an account, three hours long (venue.md section 6).
+
+Rejects and Pending reports are never in it. Ends of a range are ExecIDs, compared as (clock, event), both inclusive.
+"Too small" means before what is kept: the venue's documents know no way to ask for everything, so a range must begin
+at a report of the window, or at least after the clock that the window begins with.
+"""
+
+from bisect import bisect_left, bisect_right
+from typing import Final
+
+from engine.common.clock import SECOND
+from engine.kalshi.messages import ExecutionReport
+
+WINDOW_NS: Final = 3 * 3600 * SECOND
+_MARK_NS: Final = 10 * SECOND
+_TRIM_AT: Final = 1024
+
+TOO_MANY_REQUESTS: Final = 1
+SERVER_ERROR: Final = 2
+BEGIN_TOO_SMALL: Final = 3
+END_TOO_LARGE: Final = 4
+NOT_ENABLED: Final = 5
+
+Key = tuple[int, int]
+
+
+class History:
+    """Reports by account and ExecID, and how far back they reach.
+
+    Attributes:
+        first: the oldest ExecID that a request may begin with.
+    """
+
+    __slots__ = ("_accounts", "_marks", "first")
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, tuple[list[Key], list[ExecutionReport]]] = {}
+        self._marks: list[tuple[int, Key]] = []  # (wall_ns, the clock then), about every ten seconds
+        self.first: Key = (0, 0)
+
+    def begin(self, key: Key) -> None:
+        """The venue's first life begins at this clock: nothing was ever issued before it."""
+        self.first = max(self.first, key)
+
+    def add(self, account: str, key: Key, report: ExecutionReport, wall_ns: int) -> None:
+        """Keep a report; keys must ascend within an account."""
+        keys, reports = self._accounts.setdefault(account, ([], []))
+        keys.append(key)
+        reports.append(report)
+        self.mark(key, wall_ns)
+
+    def mark(self, key: Key, wall_ns: int) -> None:
+        """Remember at which clock which time was, and drop what is older than the window."""
+        marks = self._marks
+        if marks and wall_ns - marks[-1][0] < _MARK_NS:
+            return
+        marks.append((wall_ns, (key[0], 0)))
+        old = 0
+        while old < len(marks) and wall_ns - marks[old][0] > WINDOW_NS:
+            self.first = max(self.first, marks[old][1])
+            old += 1
+        if old:
+            del marks[:old]
+            self._trim()
+
+    def _trim(self) -> None:
+        for keys, reports in self._accounts.values():
+            gone = bisect_left(keys, self.first)
+            if gone >= _TRIM_AT or gone == len(keys):  # in larger pieces: a list moves as a whole
+                del keys[:gone], reports[:gone]
+
+    def select(self, account: str, begin: Key, end: Key | None, latest: Key) -> list[ExecutionReport] | int:
+        """Return an account's reports from begin to end, or EventResendRejectReason(21004)."""
+        if begin < self.first:
+            return BEGIN_TOO_SMALL
+        if end is not None and end > latest:
+            return END_TOO_LARGE
+        keys, reports = self._accounts.get(account, ([], []))
+        stop = len(keys) if end is None else bisect_right(keys, end)
+        return reports[bisect_left(keys, begin) : stop]
+
+    def exec_ids(self, account: str) -> list[str]:
+        """Return the ExecIDs of an account's reports, ascending."""
+        return [report.exec_id for report in self._accounts.get(account, ([], []))[1]]

@@ -1,0 +1,97 @@
+"""The journal keeps what was committed, shows what was changed, and refuses a second row with one ExecID."""
+
+import os
+import sqlite3
+
+import msgspec
+import pytest
+
+from engine.errors import JournalError
+from engine.runtime import journal as module
+from engine.runtime.journal import Entry, Journal
+
+
+class Note(msgspec.Struct, frozen=True, tag="note"):
+    text: str
+
+
+class Other(msgspec.Struct, frozen=True, tag="other"):
+    number: int
+
+
+TYPES = Note | Other
+
+
+def filled(path, count=5):
+    journal = Journal(str(path))
+    journal.append([Entry(Note(f"n{i}"), f"c{i}", f"1;{i}") for i in range(count)], 7)
+    return journal
+
+
+def test_replay_gives_what_was_appended_in_order_across_reopening(tmp_path):
+    path = tmp_path / "j.sqlite"
+    journal = filled(path, 3)
+    journal.append([Entry(Other(9), "", None)], 8)
+    journal.close()
+    again = Journal(str(path))
+    assert list(again.replay(TYPES)) == [Note("n0"), Note("n1"), Note("n2"), Other(9)]
+    again.append([Entry(Other(10), "", None)], 9)
+    assert [row.no for row in module.read(str(path))] == [1, 2, 3, 4, 5]
+
+
+def test_a_batch_is_there_as_a_whole_or_not_at_all(tmp_path):
+    journal = filled(tmp_path / "j.sqlite", 2)
+    head, no = journal.head, journal.no
+    with pytest.raises(JournalError, match="exec_id"):
+        journal.append([Entry(Note("new"), "", "9;9"), Entry(Note("twice"), "", "1;1")], 8)
+    assert (journal.head, journal.no) == (head, no)
+    assert len(list(journal.replay(TYPES))) == 2
+    journal.append([Entry(Note("later"), "", "9;9")], 9)
+    assert len(list(journal.replay(TYPES))) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("UPDATE journal SET cl_ord_id='x' WHERE no=3", "row 3 was changed"),
+        ("UPDATE journal SET wall_ns=8 WHERE no=2", "row 2 was changed"),
+        ("DELETE FROM journal WHERE no=4", "row 4 is missing"),
+        ("DELETE FROM journal WHERE no=1", "row 1 is missing"),
+        ("UPDATE journal SET hash=zeroblob(32) WHERE no=5", "row 5 was changed"),
+    ],
+)
+def test_a_changed_or_missing_row_is_named(tmp_path, change, says):
+    path = tmp_path / "j.sqlite"
+    filled(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute(change)
+    with pytest.raises(JournalError, match=says):
+        list(module.read(str(path)))
+
+
+def test_files_are_readable_by_their_owner_only(tmp_path):
+    path = tmp_path / "state" / "j.sqlite"
+    filled(path)
+    for name in os.listdir(path.parent):
+        assert (path.parent / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_a_file_that_is_no_database_is_a_clear_error(tmp_path):
+    path = tmp_path / "j.sqlite"
+    path.write_bytes(b"not a database, not at all" * 100)
+    with pytest.raises(JournalError, match="can't be used as a journal"):
+        Journal(str(path))
+
+
+def test_a_full_disk_leaves_the_journal_as_it_was_and_it_recovers(tmp_path):
+    """The size of the database is capped, as a full disk would: SQLite answers "database or disk is full"."""
+    journal = filled(tmp_path / "j.sqlite", 2)
+    pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+    journal._db.execute(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(JournalError, match="full"):
+        journal.append([Entry(Note("x" * 100_000), "", None)], 9)
+    assert not journal.healthy
+    journal._db.execute("PRAGMA max_page_count=1000000")
+    journal.probe()
+    journal.append([Entry(Note("y"), "", None)], 9)
+    assert [entry for entry in journal.replay(TYPES)][-1] == Note("y")
