@@ -9,7 +9,7 @@ import msgspec
 
 from engine.common.clock import Now
 from engine.fix import admin
-from engine.fix.dictionary import validate
+from engine.fix.dictionary import BusinessReject, validate
 from engine.fix.encoder import BEGIN_STRING
 from engine.fix.enums import RejectReason
 from engine.fix.errors import LocalProtocolError
@@ -124,7 +124,7 @@ class Acceptor(Session):
         flag = "141=Y\x01" if is_reset else ""
         return f"98=0\x01108={self._heart_bt_int_s}\x01{flag}{body or _DEFAULT_BODY}"
 
-    def _reset_answer(self, message: FixMessage, sending_time: str) -> str:
+    def _reset_answer(self, sending_time: str) -> str:  # noqa: ARG002 - only a client signs its answer
         return self._logon_answer("", is_reset=True)
 
     def _keep_waiting(self, frames: list[bytes], now: Now, events: list[Event]) -> None:
@@ -146,12 +146,8 @@ class Acceptor(Session):
         if not self._header_sound(message, now, events):
             return
         if self._sending_ns(message) is None:
-            reason = (
-                RejectReason.REQUIRED_TAG_MISSING
-                if message.get(52) is None
-                else RejectReason.INCORRECT_FORMAT
-            )
-            self._refuse_and_fail(message, reason, 52, "SendingTime(52) is no timestamp", now, events)
+            reason, what = self._sending_time_fault(message)
+            self._refuse_and_fail(message, reason, 52, what, now, events)
             return
         fault = (
             validate(message, self._dictionary, self.settings.strict)
@@ -159,7 +155,8 @@ class Acceptor(Session):
             else None
         )
         if fault is not None:
-            self._refuse_and_fail(message, fault.reason, fault.ref_tag, fault.text, now, events)
+            code = RejectReason.REQUIRED_TAG_MISSING if isinstance(fault, BusinessReject) else fault.reason
+            self._refuse_and_fail(message, code, fault.ref_tag, fault.text, now, events)
             return
         events.append(LogonReceived(message))
 

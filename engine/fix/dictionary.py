@@ -207,6 +207,8 @@ class _Check:
                 return fault
             group = self._plan.groups.get(tag)
             if group is not None:
+                if not well_formed(FieldType.COUNT, value):
+                    return self._reject(RejectReason.INCORRECT_FORMAT, tag, f"{value[:20]!r} is no count")
                 result = self._group(group, int(value), at)
                 if isinstance(result, SessionReject):
                     return result

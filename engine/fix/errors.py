@@ -31,7 +31,7 @@ class RemoteProtocolError(ProtocolError):
         self.ref_tag = ref_tag
 
 
-class MessageTooLong(RemoteProtocolError):
+class MessageTooLong(RemoteProtocolError):  # noqa: N818 - reads as what happened
     """A message is longer than the cap; nothing after it can be framed.
 
     Attributes:

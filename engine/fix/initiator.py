@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping
 
 from engine.common.clock import Now, fix_time
 from engine.fix.dictionary import Dictionary, validate
-from engine.fix.enums import RejectReason
 from engine.fix.errors import LocalProtocolError
 from engine.fix.events import Event, GapDetected, LoggedOn, LoggedOut, Warn
 from engine.fix.message import FixMessage
 from engine.fix.msg_types import MsgType
-from engine.fix.session import HotDecoder, Session, SessionSettings, SessionState
+from engine.fix.session import HotDecoder, Session, SessionSettings, SessionState, peer_reject
 from engine.fix.state import Input
 
 LogonBody = Callable[[str, int], str]
@@ -56,7 +55,7 @@ class Initiator(Session):
         self._write(MsgType.LOGON, self._with_reset(self._logon_body(fix_time(now.wall_ns), 1)), now)
         self._reset_sent = True
 
-    def _reset_answer(self, message: FixMessage, sending_time: str) -> str:
+    def _reset_answer(self, sending_time: str) -> str:
         return self._with_reset(self._logon_body(sending_time, 1))
 
     @staticmethod
@@ -70,7 +69,7 @@ class Initiator(Session):
             events.append(LoggedOut(text, by_peer=True, refused=True))
             self._close(f"the Logon was refused: {text}", now, events)
         elif message.msg_type == MsgType.REJECT:  # the Logout that follows ends it
-            events.append(self._peer_reject(message))
+            events.append(peer_reject(message))
         elif message.msg_type != MsgType.LOGON:
             self._close(f"the Logon was answered by 35={message.msg_type[:10]}", now, events)
         elif self._header_sound(message, now, events):
@@ -78,14 +77,8 @@ class Initiator(Session):
 
     def _on_logon(self, message: FixMessage, now: Now, events: list[Event]) -> None:
         if self._sending_ns(message) is None:
-            reason = (
-                RejectReason.REQUIRED_TAG_MISSING
-                if message.get(52) is None
-                else RejectReason.INCORRECT_FORMAT
-            )
-            self._refuse_and_fail(
-                message, reason, 52, "SendingTime(52) of the Logon is no timestamp", now, events
-            )
+            reason, what = self._sending_time_fault(message)
+            self._refuse_and_fail(message, reason, 52, what, now, events)
             return
         if message.get(141) == "Y":
             if not self.settings.reset_on_logon:

@@ -26,9 +26,9 @@ from typing import Final
 
 from engine.common.clock import Now, fix_time
 from engine.fix import admin
-from engine.fix.config import SessionSettings as SessionSettings
+from engine.fix.config import SessionSettings
 from engine.fix.dictionary import BusinessReject, Dictionary, validate
-from engine.fix.encoder import BEGIN_STRING, TRAILERS, checksum
+from engine.fix.encoder import BEGIN_STRING
 from engine.fix.enums import RejectReason
 from engine.fix.errors import LocalProtocolError, MessageTooLong, RemoteProtocolError
 from engine.fix.events import (
@@ -47,9 +47,11 @@ from engine.fix.fields import Timestamps
 from engine.fix.framer import Framer
 from engine.fix.message import FixMessage, parse
 from engine.fix.msg_types import MsgType
-from engine.fix.snapshot import SentMessage, SentWindow, SessionSnapshot
-from engine.fix.state import InboundOrder, Input, Liveness, next_state
-from engine.fix.state import SessionState as SessionState
+from engine.fix.sender import Sender
+from engine.fix.snapshot import SessionSnapshot
+from engine.fix.state import InboundOrder, Input, SessionState, next_state
+
+__all__ = ["HotDecoder", "Session", "SessionSettings", "SessionState"]
 
 HotDecoder = Callable[[str], tuple[int, str, object] | None]
 
@@ -57,7 +59,7 @@ _HOT_PREFIX: Final = b"8=FIXT.1.1\x019="
 _IN_SESSION: Final = frozenset({SessionState.LOGGED_ON, SessionState.LOGOUT_SENT})
 
 
-class Session:
+class Session(Sender):
     """What initiator and acceptor share.
 
     Attributes:
@@ -72,22 +74,18 @@ class Session:
             layout is not the one it knows. It must know no layout with PossDupFlag(43).
     """
 
-    _keeps_sent = False
-
     def __init__(
         self,
         settings: SessionSettings,
         dictionary: Dictionary | None = None,
         hot: Mapping[str, HotDecoder] | None = None,
     ) -> None:
+        super().__init__()
         self.state = SessionState.DISCONNECTED
-        self.next_sender_msg_seq_num = 1
         self.next_target_msg_seq_num = 1
         self._dictionary = dictionary
         self._hot = dict(hot or {})
         self._times = Timestamps()
-        self._liveness = Liveness()
-        self._out: list[bytes] = []
         self._since_ns = 0  # mono_ns at which the present time-out began
         self._skew_due_ns = 0
         self._tests = 0
@@ -96,9 +94,8 @@ class Session:
         self._apply(settings)
 
     def _apply(self, settings: SessionSettings) -> None:
-        self.settings = settings
+        self._set_up(settings)
         self._tolerance_ns = settings.tolerance_ns
-        self._header = f"49={settings.sender_comp_id}\x0156={settings.target_comp_id}\x01"
         self._peer_ids = settings.peer_comp_ids or (settings.target_comp_id,)
         self._own_ids = (settings.sender_comp_id, *settings.own_comp_ids)
         self._peer_headers = tuple(
@@ -107,7 +104,6 @@ class Session:
         self._framer = Framer(settings.max_message_bytes)
         self._garbled_said = 0
         self._inbound = InboundOrder(settings.held_max)
-        self._window = SentWindow(settings.sent_window_max)
 
     # ---- the connection
 
@@ -190,24 +186,7 @@ class Session:
         """
         if self.state is not SessionState.LOGGED_ON:
             raise LocalProtocolError(f"an application message can't be sent while {self.state.value!r}")
-        seq = self.next_sender_msg_seq_num
-        sending_time = fix_time(now.wall_ns)
-        text = f"35={msg_type}\x01{self._header}34={seq}\x0152={sending_time}\x01{body}"
-        message = f"8=FIXT.1.1\x019={len(text)}\x01{text}".encode("latin-1")
-        self._out.append(message + TRAILERS[checksum(message)])
-        self.next_sender_msg_seq_num = seq + 1
-        self._liveness.last_sent = now.mono_ns
-        if self._keeps_sent and self.settings.retransmission:
-            self._window.add(SentMessage(seq=seq, msg_type=msg_type, body=body, sending_time=sending_time))
-        return seq
-
-    def data_to_send(self) -> bytes:
-        """Return what must go to the transport now, and forget it."""
-        if len(self._out) == 1:
-            return self._out.pop()
-        data = b"".join(self._out)
-        self._out.clear()
-        return data
+        return self._write_app(msg_type, body, now)
 
     def send_reject(
         self, ref_seq: int, ref_msg_type: str, reason: int | None, ref_tag: int | None, text: str, now: Now
@@ -227,21 +206,6 @@ class Session:
         if self.state in {SessionState.LOGGED_ON, SessionState.LOGON_SENT}:
             self._write(MsgType.LOGOUT, admin.logout(text), now)
             self._move(Input.SEND_LOGOUT, now)
-
-    def _write(self, msg_type: str, body: str, now: Now) -> int:
-        """Write a session message with the next number."""
-        seq = self.next_sender_msg_seq_num
-        self.next_sender_msg_seq_num = seq + 1
-        self._write_as(seq, msg_type, body, "", now)
-        return seq
-
-    def _write_as(self, seq: int, msg_type: str, body: str, orig_sending_time: str, now: Now) -> None:
-        """Write a message under a number; an OrigSendingTime(122) marks it as resent."""
-        again = f"43=Y\x01122={orig_sending_time}\x01" if orig_sending_time else ""
-        text = f"35={msg_type}\x01{self._header}34={seq}\x0152={fix_time(now.wall_ns)}\x01{again}{body}"
-        message = f"8=FIXT.1.1\x019={len(text)}\x01{text}".encode("latin-1")
-        self._out.append(message + TRAILERS[checksum(message)])
-        self._liveness.last_sent = now.mono_ns
 
     # ---- in
 
@@ -269,11 +233,8 @@ class Session:
     def _take(self, frames: list[bytes], now: Now, events: list[Event]) -> None:
         """Process whole frames in turn, the hot ones on the short way."""
         for index, frame in enumerate(frames):
-            if self._is_fast:
-                app = self._hot_app(frame, now)
-                if app is not None:
-                    events.append(app)
-                    continue
+            if self._is_fast and self._hot_app(frame, now, events):
+                continue
             if self.state is SessionState.LOGON_RECEIVED:
                 self._keep_waiting(frames[index:], now, events)
                 return
@@ -281,33 +242,35 @@ class Session:
                 return
             self._on_message(parse(frame), now, events)
 
-    def _hot_app(self, frame: bytes, now: Now) -> App | None:
-        """Decode a hot message that is as expected in every way; None sends it the general way."""
+    def _hot_app(self, frame: bytes, now: Now, events: list[Event]) -> bool:
+        """Take a hot message that is as expected in every way; False sends it the general way."""
         if not frame.startswith(_HOT_PREFIX):
-            return None
+            return False
         text = frame.decode("latin-1")
         at = text.find("\x01", 13) + 4  # behind `|35=`
         end = text.find("\x01", at)
         msg_type = text[at:end]
         decoder = self._hot.get(msg_type)
         if decoder is None:
-            return None
+            return False
         if not text.startswith(self._peer_headers, end + 1) and not self._comp_ids_within(text):
-            return None
+            return False
         decoded = decoder(text)
         if decoded is None or decoded[0] != self.next_target_msg_seq_num:
-            return None
+            return False
         try:
             sending_ns = self._times.parse(decoded[1])
         except ValueError:
-            return None
-        if (
-            not -self._tolerance_ns <= sending_ns - now.wall_ns <= self._tolerance_ns
-            or now.mono_ns >= self._skew_due_ns
-        ):
-            return None  # refused or reported the general way
+            return False
+        skew = sending_ns - now.wall_ns
+        if not -self._tolerance_ns <= skew <= self._tolerance_ns:
+            return False
+        if now.mono_ns >= self._skew_due_ns:
+            self._skew_due_ns = now.mono_ns + self.settings.skew_every_ns
+            events.append(Skew(skew))
         self.next_target_msg_seq_num += 1
-        return App(decoded[0], sending_ns, decoded[2], False, msg_type)
+        events.append(App(decoded[0], sending_ns, decoded[2], False, msg_type))
+        return True
 
     def _comp_ids_within(self, text: str) -> bool:
         """Tell whether the right CompIDs stand somewhere in a frame whose header has another order."""
@@ -316,7 +279,8 @@ class Session:
         )
 
     def _keep_waiting(self, frames: list[bytes], now: Now, events: list[Event]) -> None:
-        raise AssertionError("only an acceptor waits for its owner")
+        """Keep what came behind a Logon that its owner has not decided."""
+        raise NotImplementedError
 
     def _on_message(self, message: FixMessage, now: Now, events: list[Event]) -> None:
         if self.state in _IN_SESSION:
@@ -368,12 +332,20 @@ class Session:
         except ValueError:
             return None
 
+    @staticmethod
+    def _sending_time_fault(message: FixMessage) -> tuple[RejectReason, str]:
+        """Name what is wrong with a SendingTime that gave no time (2.15)."""
+        if message.get(52) is None:
+            return RejectReason.REQUIRED_TAG_MISSING, "SendingTime(52) is missing"
+        return RejectReason.INCORRECT_FORMAT, "SendingTime(52) is no timestamp"
+
     # ---- the number decides
 
     def _by_number(self, message: FixMessage, now: Now, events: list[Event]) -> None:
-        if message.msg_type == MsgType.SEQUENCE_RESET and message.get(123) != "Y":
+        msg_type = message.msg_type
+        if msg_type == MsgType.SEQUENCE_RESET and message.get(123) != "Y":
             self._sequence_reset(message, now, events)
-        elif message.msg_type == MsgType.LOGON and message.get(141) == "Y" and not message.poss_dup:
+        elif msg_type == MsgType.LOGON and self._asks_for_reset(message):
             self._reset_logon(message, now, events)
         elif message.seq > self.next_target_msg_seq_num:
             self._too_high(message, now, events)
@@ -381,7 +353,12 @@ class Session:
             self._too_low(message, now, events)
         else:
             self._in_order(message, now, events)
-            self._drain(now, events)
+            if self.next_target_msg_seq_num > message.seq:
+                self._drain(now, events)
+
+    def _asks_for_reset(self, message: FixMessage) -> bool:
+        # while we leave, a Logon is the late answer to ours
+        return self.state is SessionState.LOGGED_ON and message.get(141) == "Y" and not message.poss_dup
 
     def _too_high(self, message: FixMessage, now: Now, events: list[Event]) -> None:
         """A gap: ask for it (scenario 2.2), or end a session that can't (2.3)."""
@@ -431,14 +408,8 @@ class Session:
             return True
         original = message.get(122)
         if original is None:
-            self._refuse(
-                message,
-                RejectReason.REQUIRED_TAG_MISSING,
-                122,
-                "OrigSendingTime(122) is missing",
-                now,
-                events,
-            )
+            text = "OrigSendingTime(122) is missing"
+            self._refuse(message, RejectReason.REQUIRED_TAG_MISSING, 122, text, now, events)
             return False
         try:
             original_ns = self._times.parse(original)
@@ -459,25 +430,32 @@ class Session:
             self._gap_fill(message, now, events)
             return
         self.next_target_msg_seq_num += 1
-        poss_dup = message.poss_dup
-        if poss_dup and not self._poss_dup_sound(message, now, events):
+        if message.poss_dup and not self._poss_dup_sound(message, now, events):
             return
         sending_ns = self._sending_ns(message)
         if sending_ns is None:
-            if message.get(52) is None:
-                self._refuse(
-                    message, RejectReason.REQUIRED_TAG_MISSING, 52, "SendingTime(52) is missing", now, events
-                )
-            else:
-                text = "SendingTime(52) is no timestamp"
-                self._refuse(message, RejectReason.INCORRECT_FORMAT, 52, text, now, events)
+            reason, what = self._sending_time_fault(message)
+            self._refuse(message, reason, 52, what, now, events)
             return
         if self._content_sound(message, now, events):
-            handler = _HANDLERS.get(message.msg_type)
-            if handler is None:
-                events.append(App(message.seq, sending_ns, message, poss_dup, message.msg_type))
-            else:
-                handler(self, message, now, events)
+            self._dispatch(message, sending_ns, now, events)
+
+    def _dispatch(self, message: FixMessage, sending_ns: int, now: Now, events: list[Event]) -> None:
+        match message.msg_type:
+            case MsgType.HEARTBEAT:
+                pass  # any message counts as alive; a TestReqID nobody asked for is ignored (4.5)
+            case MsgType.TEST_REQUEST:
+                self._on_test_request(message, now, events)
+            case MsgType.RESEND_REQUEST:
+                self._resend_request(message, now, events)
+            case MsgType.REJECT:
+                events.append(peer_reject(message))
+            case MsgType.LOGOUT:
+                self._on_logout(message, now, events)
+            case MsgType.LOGON:
+                events.append(Warn("a second Logon inside the session was ignored"))
+            case _:
+                events.append(App(message.seq, sending_ns, message, message.poss_dup, message.msg_type))
 
     def _content_sound(self, message: FixMessage, now: Now, events: list[Event]) -> bool:
         if self._dictionary is None or message.msg_type == MsgType.REJECT:  # no Reject of a Reject (7.2)
@@ -489,18 +467,11 @@ class Session:
             return True
         if isinstance(fault, BusinessReject):
             body = admin.business_reject(message.seq, message.msg_type, fault.reason, fault.text)
-            self._write_kept(MsgType.BUSINESS_MESSAGE_REJECT, body, now)
+            self._write_app(MsgType.BUSINESS_MESSAGE_REJECT, body, now)
             events.append(Refused(message, fault.reason, fault.ref_tag, fault.text, business=True))
         else:
             self._refuse(message, fault.reason, fault.ref_tag, fault.text, now, events)
         return False
-
-    def _write_kept(self, msg_type: str, body: str, now: Now) -> None:
-        """Write an application message of the session's own; it is resent like any other."""
-        seq = self._write(msg_type, body, now)
-        if self._keeps_sent and self.settings.retransmission:
-            sending_time = fix_time(now.wall_ns)
-            self._window.add(SentMessage(seq=seq, msg_type=msg_type, body=body, sending_time=sending_time))
 
     def _drain(self, now: Now, events: list[Event]) -> None:
         """After progress: process what was held and is now due, then ask for the next gap, if any."""
@@ -564,17 +535,14 @@ class Session:
             self._inbound.clear()
         else:
             self._renumber()
-            body = self._reset_answer(message, fix_time(now.wall_ns))
+            body = self._reset_answer(fix_time(now.wall_ns))
             self._write(MsgType.LOGON, body, now)
         self.next_target_msg_seq_num = 2
         events.append(Warn("both sides' numbers were reset to 1 inside the session"))
 
-    def _reset_answer(self, message: FixMessage, sending_time: str) -> str:
+    def _reset_answer(self, sending_time: str) -> str:
         """Return the body of the Logon that answers a reset."""
         raise NotImplementedError
-
-    def _on_heartbeat(self, message: FixMessage, now: Now, events: list[Event]) -> None:
-        """Any message counts as alive; a TestReqID nobody asked for is ignored (4.5)."""
 
     def _on_test_request(self, message: FixMessage, now: Now, events: list[Event]) -> None:
         try:
@@ -584,22 +552,6 @@ class Session:
             return
         if self.state is SessionState.LOGGED_ON:  # after our Logout only resends are sent
             self._write(MsgType.HEARTBEAT, admin.heartbeat(test_req_id), now)
-
-    def _on_reject(self, message: FixMessage, now: Now, events: list[Event]) -> None:
-        events.append(self._peer_reject(message))
-
-    @staticmethod
-    def _peer_reject(message: FixMessage) -> PeerReject:
-        return PeerReject(
-            ref_seq=admin.optional_int(message.get(45)) or 0,
-            ref_msg_type=message.get(372) or "",
-            ref_tag=admin.optional_int(message.get(371)),
-            reason=admin.optional_int(message.get(373)),
-            text=message.get(58) or "",
-        )
-
-    def _on_second_logon(self, message: FixMessage, now: Now, events: list[Event]) -> None:
-        events.append(Warn("a second Logon inside the session was ignored"))
 
     def _on_logout(self, message: FixMessage, now: Now, events: list[Event]) -> None:
         """Answer and wait for the peer to close, or finish what we began (6.1, 6.2)."""
@@ -613,9 +565,6 @@ class Session:
     def _logged_out(self, message: FixMessage) -> LoggedOut:
         return LoggedOut(message.get(58) or "", by_peer=self.state is not SessionState.LOGOUT_SENT)
 
-    def _on_resend_request(self, message: FixMessage, now: Now, events: list[Event]) -> None:
-        self._resend_request(message, now, events)
-
     def _resend_request(self, message: FixMessage, now: Now, events: list[Event]) -> None:
         """Check a ResendRequest and answer it (8.1 to 8.4, 8.7)."""
         try:
@@ -625,48 +574,6 @@ class Session:
             return
         self._resend(begin, end, now)
         events.append(ResendAsked(begin, end))
-
-    def _resend_range(self, message: FixMessage) -> tuple[int, int]:
-        """Return what is to be resent, both inclusive; the end cut to what was sent.
-
-        Raises:
-            RemoteProtocolError: there is no retransmission here, or the range is impossible or no longer kept.
-        """
-        if not self.settings.retransmission:
-            text = "MsgType(35) 2 is not supported on this session"
-            raise RemoteProtocolError(text, RejectReason.INVALID_MSG_TYPE, 35)
-        begin = admin.number(message, 7, "BeginSeqNo")
-        end = admin.number(message, 16, "EndSeqNo")
-        following = self.next_sender_msg_seq_num
-        if begin == 0 or begin >= following:
-            text = f"BeginSeqNo(7) {begin} is not between 1 and {following - 1}"
-            raise RemoteProtocolError(text, RejectReason.VALUE_INCORRECT, 7)
-        if end != 0 and end < begin:
-            text = f"EndSeqNo(16) {end} is below BeginSeqNo(7) {begin}"
-            raise RemoteProtocolError(text, RejectReason.VALUE_INCORRECT, 16)
-        if self._keeps_sent and begin < self._window.first_kept:
-            text = f"BeginSeqNo(7) {begin} is outside the retention window, which begins at {self._window.first_kept}"
-            raise RemoteProtocolError(text, RejectReason.VALUE_INCORRECT, 7)
-        return begin, min(end or following, following - 1)
-
-    def _resend(self, begin: int, end: int, now: Now) -> None:
-        """Resend kept application messages; everything else is filled over, in as few gap fills as can be."""
-        sent = [seq for seq in range(begin, end + 1) if self._window.get(seq)] if self._keeps_sent else []
-        fill_from = begin
-        for seq in sent:
-            kept = self._window.get(seq)
-            assert kept is not None, "just listed"
-            self._write_gap_fill(fill_from, seq, now)
-            self._write_as(seq, kept.msg_type, kept.body, kept.sending_time, now)
-            fill_from = seq + 1
-        self._write_gap_fill(fill_from, end + 1, now)
-
-    def _write_gap_fill(self, seq: int, new_seq_no: int, now: Now) -> None:
-        if seq < new_seq_no:
-            # the times of what is filled over are not kept; FIX lets 122 equal 52 then
-            self._write_as(
-                seq, MsgType.SEQUENCE_RESET, admin.gap_fill(new_seq_no), fix_time(now.wall_ns), now
-            )
 
     # ---- refusing and ending
 
@@ -753,15 +660,6 @@ class Session:
                 self._request(inbound.gap_end(), now)
 
 
-_Handler = Callable[[Session, FixMessage, Now, list[Event]], None]
-_HANDLERS: Final[dict[str, _Handler]] = {
-    MsgType.HEARTBEAT: Session._on_heartbeat,
-    MsgType.TEST_REQUEST: Session._on_test_request,
-    MsgType.RESEND_REQUEST: Session._on_resend_request,
-    MsgType.REJECT: Session._on_reject,
-    MsgType.LOGOUT: Session._on_logout,
-    MsgType.LOGON: Session._on_second_logon,
-}
 _TIMED_OUT: Final = {
     SessionState.LOGON_AWAITED: "no Logon came",
     SessionState.LOGON_RECEIVED: "the Logon was not decided in time",
@@ -769,3 +667,14 @@ _TIMED_OUT: Final = {
     SessionState.LOGOUT_SENT: "the Logout was not answered",
     SessionState.LOGOUT_RECEIVED: "the peer did not close after its Logout",
 }
+
+
+def peer_reject(message: FixMessage) -> PeerReject:
+    """Read a Reject leniently: nothing about it may be refused (7.2)."""
+    return PeerReject(
+        ref_seq=admin.optional_int(message.get(45)) or 0,
+        ref_msg_type=message.get(372) or "",
+        ref_tag=admin.optional_int(message.get(371)),
+        reason=admin.optional_int(message.get(373)),
+        text=message.get(58) or "",
+    )

@@ -49,9 +49,11 @@ class SentWindow:
             del self._sent[oldest]
             self.first_kept = oldest + 1
 
-    def get(self, seq: int) -> SentMessage | None:
-        """Return the message of a number, or None when it was none of the application's."""
-        return self._sent.get(seq)
+    def between(self, begin: int, end: int) -> list[SentMessage]:
+        """Return what is kept of the numbers begin to end, inclusive, ascending."""
+        if end - begin < len(self._sent):
+            return [self._sent[seq] for seq in range(begin, end + 1) if seq in self._sent]
+        return [message for seq, message in self._sent.items() if begin <= seq <= end]
 
     def drop_before(self, seq: int) -> None:
         """Forget lower numbers: the retention period is over."""

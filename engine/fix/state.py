@@ -184,7 +184,7 @@ class Liveness:
     @property
     def test_pending(self) -> bool:
         """A TestRequest is out and nothing has come since."""
-        return self._test_sent >= 0 and self.last_received <= self._test_sent
+        return self._test_sent >= 0 and self.last_received < self._test_sent
 
     def silence_due(self, mono_ns: int) -> bool:
         """Nothing was received for the interval and the transmission time, counted from the test when one is out."""
