@@ -12,11 +12,11 @@ step is 5 basis points of the first and 24 of the second, so 8 basis points are 
 ETH-PERP.
 """
 
+# ruff: noqa: ARG002 - callbacks take what the worker gives
 from collections import deque
 
 from engine.strategy.api import (
     Book,
-    Fill,
     Order,
     OrderState,
     Refusal,
@@ -138,7 +138,8 @@ class MomentumTaker(Strategy):
         trend.forget_before(now - self.config.lookback_ms * MS)
         direction = self._signal(trend)
         if direction:
-            trend.signal_ns = now
+            if direction * self.ctx.position(book.symbol) >= 0:
+                trend.signal_ns = now
             self._follow(book, trend, direction)
 
     def on_timer(self, name: str) -> None:
@@ -158,9 +159,6 @@ class MomentumTaker(Strategy):
             trend.order = None
             if order.state in {OrderState.REJECTED, OrderState.NOT_SENT}:
                 self.ctx.log(f"{order!r}: {order.text}")
-
-    def on_fill(self, order: Order, fill: Fill) -> None:
-        """Nothing but what the tape already did to the position."""
 
     def on_refused(self, order: Order, refusal: Refusal) -> None:
         """The order is over; the cooldown still holds."""

@@ -12,6 +12,7 @@ The defaults fit the demo's markets (BTC-PERP near 19.50 dollars, ETH-PERP near 
 offer two steps apart, up to 50 contracts on a level): with an edge of 0.0080 it is just inside the others.
 """
 
+# ruff: noqa: ARG002 - callbacks take what the worker gives
 from engine.strategy.api import (
     Book,
     FeedState,
@@ -74,14 +75,15 @@ class QuoteMakerConfig(StrategyConfigBase, frozen=True, kw_only=True, forbid_unk
 
 
 class Quote:
-    """One side of one market: its order, and when it may be touched again (wall ns)."""
+    """One side of one market: its order, and when it was last touched and may be again (wall ns)."""
 
-    __slots__ = ("changed_ns", "failures", "order", "quiet_until_ns", "side")
+    __slots__ = ("changed_ns", "failures", "order", "pulled_ns", "quiet_until_ns", "side")
 
     def __init__(self, side: int) -> None:
         self.side = side
         self.order: Order | None = None
         self.changed_ns = 0
+        self.pulled_ns = 0
         self.quiet_until_ns = 0
         self.failures = 0
 
@@ -116,15 +118,11 @@ class QuoteMaker(Strategy):
         """Look again at every market that can be quoted."""
         if name == "requote":
             for symbol in self.ctx.markets:
-                book = self.ctx.book(symbol)
-                if book is not None:
-                    self._requote(book)
+                self._look(symbol)
 
     def on_fill(self, order: Order, fill: Fill) -> None:
         """Shift at once: the inventory changed."""
-        book = self.ctx.book(fill.symbol)
-        if book is not None:
-            self._requote(book)
+        self._look(fill.symbol)
 
     def on_order(self, order: Order) -> None:
         """Forget an order that is over; back off from one that could not rest."""
@@ -134,6 +132,7 @@ class QuoteMaker(Strategy):
         if order.state in {OrderState.NEW, OrderState.PARTIALLY_FILLED}:
             if not order.text:
                 quote.failures = 0
+                self._look(order.symbol)  # the other side may have waited for this one to make way
             else:  # a cancel or replace was refused
                 self._back_off(quote)
         elif not order.is_open:
@@ -170,6 +169,11 @@ class QuoteMaker(Strategy):
         quote.quiet_until_ns = self.ctx.now + (self.backoff_ns << min(quote.failures, BACKOFF_STEPS_MAX))
         quote.failures += 1
 
+    def _look(self, symbol: str) -> None:
+        book = self.ctx.book(symbol)
+        if book is not None:
+            self._requote(book)
+
     def _requote(self, book: Book) -> None:
         bid, ask = self.quotes[book.symbol]
         others_bid = best_of_others(book.bids, bid.order, highest=True)
@@ -184,18 +188,22 @@ class QuoteMaker(Strategy):
         tick = instrument.tick
         bid_target = min(fair - self.edge, others_ask - tick)
         ask_target = max(fair + self.edge, others_bid + tick)
-        self._side(bid, instrument, bid_target // tick * tick, position)
-        self._side(ask, instrument, -(-ask_target // tick) * tick, position)
+        self._side(bid, ask, instrument, bid_target // tick * tick, position)
+        self._side(ask, bid, instrument, -(-ask_target // tick) * tick, position)
 
-    def _side(self, quote: Quote, instrument: Instrument, target: int, position: int) -> None:
+    def _side(self, quote: Quote, other: Quote, instrument: Instrument, target: int, position: int) -> None:
         held = position if quote.side == Side.BUY else -position
-        order = quote.order
+        order, against = quote.order, other.order
         if target <= 0 or held + self.qty > self.max_position:
             self._pull(quote)
             return
         now = self.ctx.now
         if now < quote.quiet_until_ns or now < quote.changed_ns + self.interval_ns:
             return
+        if against is not None and (
+            target >= against.price if quote.side == Side.BUY else target <= against.price
+        ):
+            return  # it would meet our own other quote: that one makes way first
         if order is None:
             place = self.ctx.buy if quote.side == Side.BUY else self.ctx.sell
             quote.order = place(instrument.symbol, self.qty, target, post_only=True)
@@ -210,7 +218,8 @@ class QuoteMaker(Strategy):
         return order.replace(qty=order.cum_qty + self.qty, price=target)
 
     def _pull(self, quote: Quote) -> None:
-        if quote.order is not None:
+        if quote.order is not None and self.ctx.now >= quote.pulled_ns + self.interval_ns:
+            quote.pulled_ns = self.ctx.now  # a cancel that is refused again and again must not burn tokens
             quote.order.cancel()
 
 

@@ -24,8 +24,9 @@ from engine.book.book import Book
 from engine.common.actor import Actor, LinkEvent, Outbox, Status
 from engine.common.clock import MS, SECOND, Now
 from engine.config import Config
-from engine.fix.events import App, GapDetected, LoggedOut, PeerReject, Warn
+from engine.fix.events import App, GapDetected, LoggedOut, PeerReject, Refused, Warn
 from engine.fix.message import FixMessage
+from engine.fix.tags import Tag
 from engine.kalshi import codec, hot
 from engine.kalshi.gateways import GatewayClient
 from engine.kalshi.hot import BookMessage
@@ -295,6 +296,8 @@ class MarketData(Actor):
                     f"{SESSION}: Reject(35=3) of our {event.ref_msg_type or 'message'} {event.ref_seq}: "
                     f"reason {event.reason}, tag {event.ref_tag}: {event.text}",
                 )
+            case Refused(message=message):
+                self._unreadable(message, now)  # the client has raised the alert
             case GapDetected():
                 # the client reconnects; until it has, nothing may be trusted
                 if self._up:
@@ -311,7 +314,8 @@ class MarketData(Actor):
             try:
                 message = codec.decode(message)
             except codec.BadField as problem:
-                self._undecodable(event, problem, now)
+                self.out.log("alert", f"{SESSION}: message 35={event.msg_type} can't be read: {problem}")
+                self._unreadable(message, now)
                 return
         match message:
             case BookMessage():
@@ -337,17 +341,16 @@ class MarketData(Actor):
                 if self.counters["unexpected"] == 1:
                     self.out.log("warning", f"{SESSION}: unexpected message 35={event.msg_type}; counted")
 
-    def _undecodable(self, event: App, problem: Exception, now: Now) -> None:
+    def _unreadable(self, message: FixMessage, now: Now) -> None:
         """A message of the session can't be read: what it said of its markets is lost, so these are given up."""
         self.counters["undecodable"] += 1
-        self.out.log("alert", f"{SESSION}: message 35={event.msg_type} can't be read: {problem}")
-        if event.msg_type not in {"W", "X"}:
+        if message.msg_type not in {"W", "X"}:
             return
-        named = dict.fromkeys(value for tag, value in event.message.pairs if tag == 55)
+        named = dict.fromkeys(value for tag, value in message.pairs if tag == Tag.Symbol)
         known = [self.markets[symbol] for symbol in named if symbol in self.markets]
         for market in known or list(self.markets.values()):
             if market.ready:
-                self._give_up(market, f"unreadable 35={event.msg_type}", now)
+                self._give_up(market, f"unreadable 35={message.msg_type}", now)
 
     def _on_security_status(self, message: SecurityStatus, now: Now) -> None:
         market = self.markets.get(message.symbol)

@@ -410,7 +410,7 @@ class StrategyConfigBase(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 class Strategy:
     """Base of all strategies; every callback may be left out."""
 
-    Config: ClassVar[type[msgspec.Struct]] = StrategyConfigBase
+    Config: ClassVar[Any] = StrategyConfigBase  # a subclass of it, nested or named
 
     def __init__(self, ctx: Context, config: Any) -> None:
         self.ctx = ctx

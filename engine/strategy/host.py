@@ -16,7 +16,7 @@ Rules that hold here:
 """
 
 # ruff: noqa: ARG002 - handlers take what the runtime gives
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any, Final
 
 from engine.common.actor import Actor, Outbox, PeerEvent, Status
@@ -177,7 +177,7 @@ class StrategyHost(Actor):
             if view.usable:
                 self.counters["books_told"] += 1
                 self.ctx.trigger_ns = view.trigger_ns
-                self._call(self.strategy.on_book, view.book)
+                self._call("on_book", view.book)
         self.ctx.trigger_ns = 0
 
     def _tell_trades(self, update: MarketUpdate, changes: MarketChanges) -> None:
@@ -185,19 +185,17 @@ class StrategyHost(Actor):
         numbers = iter(changes.trades)
         for price, qty, aggressor in zip(numbers, numbers, numbers, strict=False):
             self.counters["trades"] += 1
-            self._call(
-                self.strategy.on_trade, Trade(changes.symbol, price, qty, aggressor, update.sending_ns)
-            )
+            self._call("on_trade", Trade(changes.symbol, price, qty, aggressor, update.sending_ns))
         self.ctx.trigger_ns = 0
 
-    def _call(self, callback: Callable[..., None], *args: object) -> None:
+    def _call(self, callback: str, *args: object) -> None:
         """Call the strategy; whatever it raises ends here."""
         if not self.started or self.failed:
             return
         try:
-            callback(*args)
+            getattr(self.strategy, callback)(*args)
         except (Exception, SystemExit) as problem:  # noqa: BLE001 - a bad callback never kills the worker
-            self._on_failure(getattr(callback, "__name__", "a callback"), problem)
+            self._on_failure(callback, problem)
 
     def _on_failure(self, callback: str, problem: BaseException) -> None:
         self.out.log("error", f"{self.name}: {callback} failed at {compact(problem)}")
@@ -224,7 +222,7 @@ class StrategyHost(Actor):
             group=event.group,
         )
 
-    def _tell_changes(self, changes: list[OrderChange]) -> None:
+    def _tell_changes(self, changes: Iterable[OrderChange]) -> None:
         for order, event in changes:
             if event.kind is EventKind.TRADE:
                 self.counters["fills"] += 1
@@ -239,12 +237,12 @@ class StrategyHost(Actor):
                     self.tape.positions[event.symbol],
                     event.late,
                 )
-                self._call(self.strategy.on_fill, order, fill)
-            self._call(self.strategy.on_order, order)
+                self._call("on_fill", order, fill)
+            self._call("on_order", order)
 
     def _tell_refused(self, order: Order, refusal: Refusal) -> None:
         self.counters["refused"] += 1
-        self._call(self.strategy.on_refused, order, refusal)
+        self._call("on_refused", order, refusal)
 
     def _refuse(self, cl_ord_id: str, control: str, text: str, limit: int = 0, value: int = 0) -> None:
         """A request never left: end the new order that it is, or free the order that it is about."""
@@ -313,27 +311,27 @@ class StrategyHost(Actor):
 
     def _on_orders_snapshot(self, message: OrdersSnapshot, now: Now) -> None:
         first = not self.tape.known
-        changed, events = self.tape.snapshot(message)
+        changed = self.tape.snapshot(message)
         if first:
             self._begin()
         else:
             for order in changed:
-                self._call(self.strategy.on_order, order)
+                self._call("on_order", order)
             self._settle_unanswered()
-        self._tell_changes(events)
+        self._tell_changes(self.tape.drain())
         self._look_after_tape(now)
 
     def _begin(self) -> None:
         if self._stopping:
             return
         self.started = True
-        self._call(self.strategy.on_start)
+        self._call("on_start")
         self._dirty = {symbol: view for symbol, view in self.feed.views.items() if view.valid}
 
     def _on_latched(self, message: StrategyLatched) -> None:
         self._halted = (message.why or "halted by the guard") if message.halted else ""
         self._set_latch()
-        self._call(self.strategy.on_latched, message.halted, message.why)
+        self._call("on_latched", message.halted, message.why)
 
     def _set_latch(self) -> None:
         self.ctx.latched = self.failed or ("stopping" if self._stopping else self._halted)
@@ -342,7 +340,7 @@ class StrategyHost(Actor):
         for symbol, state, reason in changed:
             if state is FeedState.LIVE:
                 self._dirty[symbol] = self.feed.views[symbol]
-            self._call(self.strategy.on_market_state, symbol, state, reason)
+            self._call("on_market_state", symbol, state, reason)
 
     def on_peer(self, channel: str, peer: str, event: PeerEvent, message: Any, now: Now) -> None:
         self.ctx.step(now)
@@ -368,7 +366,7 @@ class StrategyHost(Actor):
     def on_deadline(self, now: Now) -> None:
         self.ctx.step(now)
         for name in self.ctx.due_timers():
-            self._call(self.strategy.on_timer, name)
+            self._call("on_timer", name)
         if now.mono_ns >= self._tick_at:
             self._tick(now)
         self._set_deadline()
@@ -432,7 +430,7 @@ class StrategyHost(Actor):
         self.ctx.step(now)
         self._stopping = True
         self._set_latch()
-        self._call(self.strategy.on_stop)
+        self._call("on_stop")
         self.started = False
         self.ctx.timers.clear()
         self.ctx.refused.clear()

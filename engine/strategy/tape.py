@@ -5,11 +5,12 @@ event or in a beat) means that events were lost; they are asked for and applied 
 fill. Only when order entry can't replay that far does it answer with a snapshot instead; then orders that are no more
 open are CLOSED, since how they ended was not seen, and positions are the snapshot's.
 
-The reader sends nothing: its owner asks, and tells the strategy what `take` returns.
+The reader sends nothing: its owner asks, and tells the strategy what `take` yields. Events are yielded one by one, each
+right after it was applied, so that the strategy sees order and position as they were after that event.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from engine.messages.executions import (
@@ -79,46 +80,40 @@ class TapeReader:
         order.request_id = order.request_kind = ""
         self._keep_ended(order)
 
-    def take(self, event: OrderEvent) -> list[OrderChange]:
-        """Take an event of the tape; returns what became known by it, in order: orders and their events."""
+    def take(self, event: OrderEvent) -> Iterator[OrderChange]:
+        """Take an event of the tape; yields what becomes known by it, in order. Must be read to its end."""
         if event.strategy != self.slot:
-            return []
+            return
         if not self.known or event.strategy_no > self.next_no:
             if len(self._queue) >= QUEUE_MAX:
                 self._queue.clear()  # the replay brings them all
             self._queue[event.strategy_no] = event
             self._see_gap()
-            return []
-        if event.strategy_no < self.next_no:
-            return []
-        done: list[OrderChange] = []
-        self._apply(event, done)
-        if self._queue:
-            self._drain(done)
-        return done
+        elif event.strategy_no == self.next_no:
+            yield from self._apply(event)
+            if self._queue:
+                yield from self.drain()
 
     def beat(self, last_numbers: dict[str, int]) -> None:
         """Take the last numbers that a beat told; sets `gap` when we lack some."""
         if last_numbers.get(self._key, 0) >= self.next_no:
             self._see_gap()
 
-    def replay(self, message: TapeReplay) -> list[OrderChange]:
-        """Take a replay's part; returns as `take`. The gap is over with its last part."""
-        done: list[OrderChange] = []
+    def replay(self, message: TapeReplay) -> Iterator[OrderChange]:
+        """Take a replay's part; yields as `take`. The gap is over with its last part."""
         if not self.known:
-            return done
+            return
         for event in message.events:
             if event.strategy == self.slot and event.strategy_no == self.next_no:
-                self._apply(event, done)
-        self._drain(done)
+                yield from self._apply(event)
+        yield from self.drain()
         self.gap = self.gap or message.more
-        return done
 
-    def snapshot(self, message: OrdersSnapshot) -> tuple[list[Order], list[OrderChange]]:
-        """Take a snapshot; returns orders that changed by it (with those that are gone), then events as `take`."""
+    def snapshot(self, message: OrdersSnapshot) -> list[Order]:
+        """Take a snapshot; returns the orders that changed by it, with those that are gone; `drain` must follow."""
         last = message.strategies.get(self._key, 0)
         if self.known and last < self.next_no:
-            return [], []  # older than what the tape has shown already
+            return []  # older than what the tape has shown already
         changed: list[Order] = []
         still_open: set[str] = set()
         for event in message.orders:
@@ -136,23 +131,22 @@ class TapeReader:
         self.known = True
         self.gap = False
         self.next_no = last + 1
-        done: list[OrderChange] = []
-        self._drain(done)
-        return changed, done
+        return changed
 
     def _see_gap(self) -> None:
         if self.known and not self.gap:
             self.gap = True
             self.gaps += 1
 
-    def _drain(self, done: list[OrderChange]) -> None:
+    def drain(self) -> Iterator[OrderChange]:
+        """Apply what waited and is next now; yields as `take`."""
         while (event := self._queue.pop(self.next_no, None)) is not None:
-            self._apply(event, done)
+            yield from self._apply(event)
         for number in [number for number in self._queue if number < self.next_no]:
             del self._queue[number]
-        self.gap = bool(self._queue)
+        self.gap = self.known and bool(self._queue)
 
-    def _apply(self, event: OrderEvent, done: list[OrderChange]) -> None:
+    def _apply(self, event: OrderEvent) -> Iterator[OrderChange]:
         self.next_no = event.strategy_no + 1
         if event.kind is EventKind.POSITION:  # of a market, not of an order
             self.positions[event.symbol] = max(event.long_qty, 0) - max(event.short_qty, 0)
@@ -160,7 +154,7 @@ class TapeReader:
         if event.kind is EventKind.TRADE:
             signed = event.last_qty if event.side == Side.BUY else -event.last_qty
             self.positions[event.symbol] = self.positions.get(event.symbol, 0) + signed
-        done.append((self._update(event), event))
+        yield self._update(event), event
 
     def _update(self, event: OrderEvent) -> Order:
         order = self.orders.get(event.order) or self._ended.get(event.order)

@@ -183,6 +183,7 @@ class Harness:
         self._strategy_no = 0
         self._live: dict[str, OrderEvent] = {}  # newest event by order id, as the tape would have it
         self._intents: list[Intent] = []
+        self._unanswered: list[Intent] = []
         self._taken = 0
         self._read = 0
 
@@ -212,6 +213,7 @@ class Harness:
     def advance(self, seconds: float) -> None:
         """Let time pass: timers fire when they are due, market data stays fresh."""
         end_ns = self.now.mono_ns + round(seconds * SECOND)
+        self.host.on_drained(self.now)  # a test may have set a timer outside a callback
         while self.host.deadline is not None and self.host.deadline <= end_ns:
             self._move_to(max(self.host.deadline, self.now.mono_ns))
             if self._feed_no:
@@ -234,6 +236,7 @@ class Harness:
         for _, message in self.out.sent[self._read :]:
             if isinstance(message, NewOrder | ReplaceOrder | CancelOrder | CancelAll):
                 self._intents.append(message)
+                self._unanswered.append(message)
             else:
                 assert not isinstance(message, OrderEvent), "a worker publishes no tape"
         self._read = len(self.out.sent)
@@ -327,9 +330,10 @@ class Harness:
 
     def accept(self, intent: Intent) -> None:
         """Let the venue do what an intent wishes."""
+        self._answer(intent)
         match intent:
             case NewOrder():
-                self._event(intent, EventKind.NEW, OrderState.NEW)
+                self._next(self._submitted(intent), EventKind.NEW, OrderState.NEW)
             case ReplaceOrder():
                 self._replaced(intent)
             case CancelOrder():
@@ -340,14 +344,22 @@ class Harness:
                         self.cancelled(event.order)
 
     def accept_all(self) -> None:
-        """Accept every intent that nobody took yet, and those that follow from it, once."""
-        for intent in self.take():
-            self.accept(intent)
+        """Accept every intent that has no answer yet; not those that the strategy makes upon it."""
+        for intent in list(self._unanswered):
+            if intent in self._unanswered:  # an answer may have ended the order that another one is about
+                self.accept(intent)
+
+    def _answer(self, intent: Intent) -> None:
+        if intent in self._unanswered:
+            self._unanswered.remove(intent)
 
     def fill(
         self, order: NewOrder | str, qty: int, at: str = "", *, fee: int = 0, taker: bool = False
     ) -> None:
-        """Fill `qty` contracts of an order (an intent or its id), at its own price unless one is given."""
+        """Fill `qty` contracts of an order (an intent or its id), at its own price unless one is given.
+
+        A new order without an answer yet trades at once: the venue folds New into the Trade then.
+        """
         last = self._last(order)
         done = contracts(qty)
         cum, leaves = last.cum_qty + done, last.leaves_qty - done
@@ -371,9 +383,12 @@ class Harness:
 
     def reject(self, intent: Intent, text: str = "INVALID_ORDER") -> None:
         """Let the venue reject a new order, or refuse a cancel or replace."""
+        self._answer(intent)
         match intent:
             case NewOrder():
-                self._event(intent, EventKind.REJECTED, OrderState.REJECTED, text=text)
+                self._next(
+                    self._submitted(intent), EventKind.REJECTED, OrderState.REJECTED, leaves_qty=0, text=text
+                )
             case ReplaceOrder() | CancelOrder():
                 replace = isinstance(intent, ReplaceOrder)
                 last = self._last(intent.orig_cl_ord_id)
@@ -390,6 +405,7 @@ class Harness:
     def refuse(self, intent: Intent, control: str = "max_position", text: str = "refused by a test") -> None:
         """Let the guard refuse an intent."""
         assert not isinstance(intent, CancelAll), "the guard never refuses a cancel-all"
+        self._answer(intent)
         self.deliver(
             "guard.orders",
             Refused(cl_ord_id=intent.cl_ord_id, control=control, scope="strategy under_test", text=text),
@@ -399,13 +415,13 @@ class Harness:
         """Let the guard halt or arm the strategy."""
         self.deliver("guard.orders", StrategyLatched(halted=halted, why=why))
 
-    def _event(self, intent: NewOrder, kind: EventKind, state: OrderState, **more: Any) -> None:
-        first = OrderEvent(
+    def _submitted(self, intent: NewOrder) -> OrderEvent:
+        return OrderEvent(
             tape_no=0,
             strategy=SLOT,
             strategy_no=0,
-            kind=kind,
-            state=state,
+            kind=EventKind.SUBMITTED,
+            state=OrderState.SUBMITTING,
             order=intent.cl_ord_id,
             wall_ns=self.now.wall_ns,
             cl_ord_id=intent.cl_ord_id,
@@ -414,11 +430,10 @@ class Harness:
             side=intent.side,
             price=intent.price,
             qty=intent.qty,
-            leaves_qty=0 if state in TERMINAL else intent.qty,
+            leaves_qty=intent.qty,
             tif=intent.tif,
             post_only=intent.post_only,
         )
-        self._next(first, kind, state, **more)
 
     def _replaced(self, intent: ReplaceOrder) -> None:
         last = self._last(intent.orig_cl_ord_id)
@@ -438,6 +453,9 @@ class Harness:
         for event in self._live.values():
             if named in {event.order, event.cl_ord_id}:
                 return event
+        if isinstance(order, NewOrder) and order in self._unanswered:
+            self._answer(order)
+            return self._submitted(order)
         raise AssertionError(f"no open order {named}: accept it first")
 
     def _next(self, last: OrderEvent, kind: EventKind, state: OrderState, **more: Any) -> None:
@@ -461,6 +479,12 @@ class Harness:
         )
         if state in TERMINAL:
             self._live.pop(event.order, None)
+            self._unanswered = [
+                intent
+                for intent in self._unanswered
+                if not isinstance(intent, ReplaceOrder | CancelOrder)
+                or intent.orig_cl_ord_id not in {event.order, event.cl_ord_id}
+            ]
         else:
             self._live[event.order] = event
         self.deliver("oe.tape", event)

@@ -114,7 +114,9 @@ class Account:
         else:
             position.sell_notional += notional
 
-    def covers(self, markets: dict[str, Market], marks: dict[str, int], symbol: str, side: int, notional: int) -> bool:
+    def covers(
+        self, markets: dict[str, Market], marks: dict[str, int], symbol: str, side: int, notional: int
+    ) -> bool:
         """Tell whether another `notional` of open orders is covered, or does not add to the margin due."""
         market = markets[symbol]
         position = self.position(symbol)

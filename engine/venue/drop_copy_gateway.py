@@ -31,7 +31,9 @@ class DropCopyGateway:
         self._history = history
         self.refuse_with: list[int] = []
 
-    def on_request(self, connection: Connection, request: EventResendRequest, seq: int, latest: Key, now: Now) -> None:
+    def on_request(
+        self, connection: Connection, request: EventResendRequest, seq: int, latest: Key, now: Now
+    ) -> None:
         """Take an EventResendRequest (35=U1)."""
         assert connection.owner is not None, "only a session that is logged on is served"
         begin = parse_key(request.begin_exec_id)
@@ -40,6 +42,7 @@ class DropCopyGateway:
             tag = BEGIN_EXEC_ID if begin is None else END_EXEC_ID
             connection.session_reject(seq, "U1", INCORRECT_VALUE, tag, "not an ExecID: clock;event", now)
             return
+        self._history.mark(latest, now.wall_ns)  # what is older than the window goes, however quiet it was
         found: object = self.refuse_with.pop(0) if self.refuse_with else None
         if found is None:
             found = self._history.select(connection.owner.account, begin, end, latest)

@@ -129,7 +129,9 @@ class Exchange:
         fault, self.fault = self.fault, ""
         self._reports.pending_new(owner, request)
         if fault in {"internal_error", "unavailable"}:
-            refusal: Refusal | None = r.INTERNAL_ERROR if fault == "internal_error" else r.EXCHANGE_UNAVAILABLE
+            refusal: Refusal | None = (
+                r.INTERNAL_ERROR if fault == "internal_error" else r.EXCHANGE_UNAVAILABLE
+            )
         else:
             refusal = self._refuse_new(owner, request)
         if refusal is not None:
@@ -180,7 +182,11 @@ class Exchange:
         if not request.secondary_cl_ord_id:
             return None
         group = self.groups.get(request.secondary_cl_ord_id)
-        if group is None or group.account != owner.account or (group.alloc_account or 0) != (request.alloc_account or 0):
+        if (
+            group is None
+            or group.account != owner.account
+            or (group.alloc_account or 0) != (request.alloc_account or 0)
+        ):
             return r.ORDER_GROUP_NOT_FOUND
         return r.GROUP_RISK_LIMIT if group.triggered else None
 
@@ -317,7 +323,13 @@ class Exchange:
         self._close(order)
         if not quiet:
             self._reports.order_event(
-                order, exec_type, exec_type, cl_ord_id=cl_ord_id, orig_cl_ord_id=orig_cl_ord_id, text=text, also=also
+                order,
+                exec_type,
+                exec_type,
+                cl_ord_id=cl_ord_id,
+                orig_cl_ord_id=orig_cl_ord_id,
+                text=text,
+                also=also,
             )
 
     def _reserve(self, order: Order, value: int) -> None:
@@ -349,7 +361,12 @@ class Exchange:
         before = order.cl_ord_id
         if not owner.flags.skip_pending:
             self._reports.order_event(
-                order, o.PENDING_CANCEL, o.PENDING_CANCEL, cl_ord_id=request.cl_ord_id, orig_cl_ord_id=before, also=owner
+                order,
+                o.PENDING_CANCEL,
+                o.PENDING_CANCEL,
+                cl_ord_id=request.cl_ord_id,
+                orig_cl_ord_id=before,
+                also=owner,
             )
         self.books[order.symbol].remove(order)
         self._finish(order, o.CANCELED, cl_ord_id=request.cl_ord_id, orig_cl_ord_id=before, also=owner)
@@ -368,14 +385,21 @@ class Exchange:
         before = order.cl_ord_id
         if not owner.flags.skip_pending:
             self._reports.order_event(
-                order, o.PENDING_REPLACE, o.PENDING_REPLACE, cl_ord_id=request.cl_ord_id, orig_cl_ord_id=before, also=owner
+                order,
+                o.PENDING_REPLACE,
+                o.PENDING_REPLACE,
+                cl_ord_id=request.cl_ord_id,
+                orig_cl_ord_id=before,
+                also=owner,
             )
         order.cl_ord_ids.append(request.cl_ord_id)
         self._ids[owner.account][request.cl_ord_id] = order
         self._apply_replace(order, request, before, owner)
         return self.end()
 
-    def _apply_replace(self, order: Order, request: OrderCancelReplaceRequest, before: str, owner: Owner) -> None:
+    def _apply_replace(
+        self, order: Order, request: OrderCancelReplaceRequest, before: str, owner: Owner
+    ) -> None:
         book = self.books[order.symbol]
         price = order.price if request.price is None else request.price
         leaves = request.order_qty - order.cum

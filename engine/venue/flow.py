@@ -64,7 +64,9 @@ class _Ladder:
     def __init__(self, terms: FlowMarket, mono_ns: int) -> None:
         self.terms = terms
         self.mid = terms.price
-        self.base: int | None = None  # the lowest price of the spread: the best bid, in steps; None: no quotes yet
+        self.base: int | None = (
+            None  # the lowest price of the spread: the best bid, in steps; None: no quotes yet
+        )
         self.quotes: dict[int, Order] = {}  # by price for asks, by -price for bids
         self.trades_due = 0
         self.walked_at = mono_ns
@@ -83,7 +85,9 @@ class Flow:
         due: mono_ns at which `step` is next wanted; None while nothing is to be done.
     """
 
-    def __init__(self, exchange: Exchange, markets: list[FlowMarket], changes_per_s: int, rng: Random) -> None:
+    def __init__(
+        self, exchange: Exchange, markets: list[FlowMarket], changes_per_s: int, rng: Random
+    ) -> None:
         self._exchange = exchange
         self._markets = markets
         self._rate = changes_per_s
@@ -183,9 +187,13 @@ class Flow:
 
     def _quote(self, ladder: _Ladder, key: int) -> None:
         side = SELL if key > 0 else BUY
-        order = self._exchange.flow_order(MAKER, ladder.terms.symbol, side, abs(key), self._qty(ladder.terms), rest=True)
+        order = self._exchange.flow_order(
+            MAKER, ladder.terms.symbol, side, abs(key), self._qty(ladder.terms), rest=True
+        )
         if order.closed:
-            ladder.quotes.pop(key, None)  # it traded away against client orders; the next renewal brings it back
+            ladder.quotes.pop(
+                key, None
+            )  # it traded away against client orders; the next renewal brings it back
         else:
             ladder.quotes[key] = order
 
@@ -224,7 +232,9 @@ class Flow:
     def _take(self, ladder: _Ladder, elapsed: int) -> None:
         """Send the aggressive orders that are due: at the best price of the other side, or a step through it."""
         terms = ladder.terms
-        ladder.trades_due += int(elapsed * terms.trades_per_s * 2 * self._rng.random())  # twice the mean, at most
+        ladder.trades_due += int(
+            elapsed * terms.trades_per_s * 2 * self._rng.random()
+        )  # twice the mean, at most
         while ladder.trades_due >= SECOND:
             ladder.trades_due -= SECOND
             side = BUY if self._rng.random() < 0.5 else SELL

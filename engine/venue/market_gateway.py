@@ -3,6 +3,9 @@
 What changed within one step of the venue goes out as one incremental message per subscriber, over all of its markets
 together: trades first, then levels, each level once with its final size. Entries are written as text once per market
 and step, whoever gets them. An unknown ticker is subscribed to like any other, and its snapshot is empty.
+
+SecurityStatus (35=e, 35=f) is documented for event contracts only ([?] in venue.md): who asks gets halt or resume now,
+and again whenever a pause begins or ends.
 """
 
 from collections.abc import Iterable
@@ -10,7 +13,13 @@ from typing import Final
 
 from engine.common.clock import Now, fix_time
 from engine.common.fixed_point import PRICE_TEXTS, QTY_TEXTS
-from engine.kalshi.messages import MarketDataRequest, MarketDataRequestReject, MarketDataSnapshot
+from engine.kalshi.messages import (
+    MarketDataRequest,
+    MarketDataRequestReject,
+    MarketDataSnapshot,
+    SecurityStatus,
+    SecurityStatusRequest,
+)
 from engine.venue.matching import Book
 from engine.venue.reports import Print
 from engine.venue.sessions import CONDITIONALLY_REQUIRED, Connection
@@ -20,6 +29,8 @@ SUBSCRIBE: Final = "1"
 UNSUBSCRIBE: Final = "2"
 INSUFFICIENT_BANDWIDTH: Final = "2"
 UNSUPPORTED_REQUEST: Final = "4"
+HALT: Final = 2
+RESUME: Final = 3
 _SYMBOL: Final = 55
 
 
@@ -57,7 +68,9 @@ class MarketGateway:
             text = f"Symbol({_SYMBOL}) is required with SubscriptionRequestType {kind}"
             connection.business_reject(seq, "V", CONDITIONALLY_REQUIRED, text, now)
             return
-        wanted = len(set(request.symbols) | set(connection.symbols)) if kind == SUBSCRIBE else len(request.symbols)
+        wanted = (
+            len(set(request.symbols) | set(connection.symbols)) if kind == SUBSCRIBE else len(request.symbols)
+        )
         if wanted > self._symbols_max:
             self._reject(connection, INSUFFICIENT_BANDWIDTH, f"more than {self._symbols_max} symbols", now)
             return
@@ -72,6 +85,31 @@ class MarketGateway:
 
     def _reject(self, connection: Connection, reason: str, text: str, now: Now) -> None:
         connection.send(MarketDataRequestReject(md_req_rej_reason=reason, text=text), now)
+
+    def on_status_request(
+        self, connection: Connection, request: SecurityStatusRequest, now: Now, *, paused: bool
+    ) -> None:
+        """Take a SecurityStatusRequest (35=e)."""
+        if request.subscription_request_type == UNSUBSCRIBE:
+            connection.statuses.pop(request.symbol, None)
+            return
+        connection.statuses[request.symbol] = None
+        self._send_status(connection, request.symbol, now, paused=paused)
+
+    def status_changed(
+        self, connections: Iterable[Connection], now: Now, *, paused: bool
+    ) -> list[Connection]:
+        """Tell every connection that follows statuses that a pause began or ended; return those connections."""
+        told = [connection for connection in connections if connection.statuses]
+        for connection in told:
+            for symbol in connection.statuses:
+                self._send_status(connection, symbol, now, paused=paused)
+        return told
+
+    @staticmethod
+    def _send_status(connection: Connection, symbol: str, now: Now, *, paused: bool) -> None:
+        status = HALT if paused else RESUME
+        connection.send(SecurityStatus(symbol=symbol, security_trading_status=status), now)
 
     def gone(self, connection: Connection) -> None:
         """Forget a connection."""

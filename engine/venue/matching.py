@@ -179,7 +179,8 @@ class Book:
 
     def rest(self, order: BookOrder) -> None:
         """Put an order at the end of its level's queue; it must have been matched before."""
-        assert order.level is None and order.leaves > 0, "only an order with leaves that doesn't rest can rest"
+        assert order.level is None, "an order rests once"
+        assert order.leaves > 0, "an order without leaves can't rest"
         assert not self.would_cross(order.side, order.price), "an order was rested without being matched"
         half = self.bids if order.side == BUY else self.asks
         level = half.level_for(order.price)
@@ -202,7 +203,8 @@ class Book:
     def reduce(self, order: BookOrder, leaves: int) -> None:
         """Make a resting order smaller; it keeps its place in the queue (venue.md section 4, replace)."""
         level = order.level
-        assert level is not None and 0 < leaves <= order.leaves, "only a resting order shrinks, and not to nothing"
+        assert level is not None, "only a resting order shrinks"
+        assert 0 < leaves <= order.leaves, "an order shrinks, and not to nothing"
         level.qty -= order.leaves - leaves
         order.leaves = leaves
         self._mark(order.side, order.price)

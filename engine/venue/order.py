@@ -117,7 +117,9 @@ class Order(BookOrder):
         "value",
     )
 
-    def __init__(self, order_id: str, account: str, owner: Owner | None, symbol: str, side: int, price: int, qty: int) -> None:
+    def __init__(
+        self, order_id: str, account: str, owner: Owner | None, symbol: str, side: int, price: int, qty: int
+    ) -> None:
         super().__init__(account, side, price, qty)
         self.order_id = order_id
         self.owner = owner

@@ -32,6 +32,8 @@ UNKNOWN_ID: Final = 1
 _SIDES = frozenset({"1", "2"})
 _TIMES = frozenset({o.DAY, o.GTC, o.IOC, o.FOK, o.GTD})
 _STP = frozenset({"", "1", "2"})
+_NUMBER_MAX = 10**15  # of prices and quantities: anything above is a mistake, and the journal holds 64 bits
+_TIME_MAX_NS = 8_000_000_000 * 1_000_000_000  # in the year 2223
 _MASS_CANCEL_SESSION = "6"
 _MASS_CANCEL_REFUSED = "0"
 _MASS_CANCEL_OTHER = "99"
@@ -94,6 +96,10 @@ class OrderGateway:
             bad = 54
         elif not isinstance(message, OrderCancelRequest) and message.ord_type != "2":
             bad = 40
+        elif not isinstance(message, OrderCancelRequest) and abs(message.order_qty) > _NUMBER_MAX:
+            bad = 38
+        elif not isinstance(message, OrderCancelRequest) and abs(message.price or 0) > _NUMBER_MAX:
+            bad = 44
         elif isinstance(message, NewOrderSingle):
             if message.time_in_force not in _TIMES:
                 bad = 59
@@ -101,12 +107,18 @@ class OrderGateway:
                 bad = 18
             elif message.self_trade_prevention_type not in _STP:
                 bad = 2964
+            elif (message.expire_time_ns or 0) > _TIME_MAX_NS:
+                bad = 126
             elif message.time_in_force == o.GTD and message.expire_time_ns is None:
                 text = "ExpireTime(126) is required with TimeInForce(59)=6"
-                connection.business_reject(seq, msg_type, CONDITIONALLY_REQUIRED, text, now, message.cl_ord_id)
+                connection.business_reject(
+                    seq, msg_type, CONDITIONALLY_REQUIRED, text, now, message.cl_ord_id
+                )
                 return False
         if bad:
-            connection.session_reject(seq, msg_type, INCORRECT_VALUE, bad, f"value is incorrect for tag {bad}", now)
+            connection.session_reject(
+                seq, msg_type, INCORRECT_VALUE, bad, f"value is incorrect for tag {bad}", now
+            )
         return not bad
 
     def _mass_cancel(
@@ -119,7 +131,9 @@ class OrderGateway:
             )
             return
         if message.mass_cancel_request_type != _MASS_CANCEL_SESSION:
-            connection.session_reject(seq, "q", INCORRECT_VALUE, 530, "MassCancelRequestType(530) must be 6", now)
+            connection.session_reject(
+                seq, "q", INCORRECT_VALUE, 530, "MassCancelRequestType(530) must be 6", now
+            )
             return
         self.mass_cancels += 1
         paused = self._exchange.paused == "exchange"
@@ -142,10 +156,14 @@ class OrderGateway:
             self._create_group(connection, message, seq, now)
             return
         if message.order_group_action not in {g.RESET, g.DELETE, g.TRIGGER, g.UPDATE}:
-            connection.session_reject(seq, "UOG", INCORRECT_VALUE, 20131, "OrderGroupAction(20131) must be 1 to 5", now)
+            connection.session_reject(
+                seq, "UOG", INCORRECT_VALUE, 20131, "OrderGroupAction(20131) must be 1 to 5", now
+            )
             return
         if not _is_uuid(message.order_group_id):
-            connection.session_reject(seq, "UOG", INCORRECT_VALUE, 20130, "OrderGroupID(20130) must be a UUID", now)
+            connection.session_reject(
+                seq, "UOG", INCORRECT_VALUE, 20130, "OrderGroupID(20130) must be a UUID", now
+            )
             return
         assert connection.owner is not None, "only a session that is logged on is served"
         group = self._exchange.groups.get(message.order_group_id)
@@ -154,11 +172,15 @@ class OrderGateway:
             or group.account != connection.owner.account
             or (group.alloc_account or 0) != (message.alloc_account or 0)
         ):
-            connection.business_reject(seq, "UOG", UNKNOWN_ID, "ORDER_GROUP_NOT_FOUND", now, message.order_group_id)
+            connection.business_reject(
+                seq, "UOG", UNKNOWN_ID, "ORDER_GROUP_NOT_FOUND", now, message.order_group_id
+            )
             return
         limit = message.order_group_contracts_limit
         if message.order_group_action == g.UPDATE and not _is_limit(limit):
-            connection.business_reject(seq, "UOG", OTHER, "the limit must be 1 to 1,000,000", now, group.group_id)
+            connection.business_reject(
+                seq, "UOG", OTHER, "the limit must be 1 to 1,000,000", now, group.group_id
+            )
             return
         self._change_group(connection, group, message, now)
 
@@ -175,7 +197,9 @@ class OrderGateway:
         self._group_changed(group, now)
         self._answer(connection, group, now, with_limit=True)
 
-    def _change_group(self, connection: Connection, group: Group, message: OrderGroupRequest, now: Now) -> None:
+    def _change_group(
+        self, connection: Connection, group: Group, message: OrderGroupRequest, now: Now
+    ) -> None:
         action = message.order_group_action
         cancels = False
         if action == g.RESET:

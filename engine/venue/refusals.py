@@ -15,7 +15,9 @@ TRADING_PAUSED: Final = Refusal(2, "TRADING_PAUSED")
 INSUFFICIENT_BALANCE: Final = Refusal(3, "INSUFFICIENT_BALANCE")
 GROUP_RISK_LIMIT: Final = Refusal(3, "EXCEEDED_ORDER_GROUP_RISK_LIMIT")
 ORDER_ALREADY_EXISTS: Final = Refusal(6, "ORDER_ALREADY_EXISTS")
-INVALID_ORDER: Final = Refusal(11, "INVALID_ORDER")  # also a price outside the band: no text is documented for it
+INVALID_ORDER: Final = Refusal(
+    11, "INVALID_ORDER"
+)  # also a price outside the band: no text is documented for it
 ORDER_GROUP_NOT_FOUND: Final = Refusal(11, "ORDER_GROUP_NOT_FOUND")
 INCORRECT_QUANTITY: Final = Refusal(13, "INVALID_ORDER")  # 13 comes without a documented text
 CUSTOMER_ACCOUNT_NOT_FOUND: Final = Refusal(15, "CUSTOMER_ACCOUNT_NOT_FOUND")
@@ -30,8 +32,12 @@ CXL_INVALID_QTY: Final = Refusal(2, "INVALID_AMEND_QTY_FOR_ORDER")
 CXL_FILLED: Final = Refusal(2, "CANNOT_UPDATE_FILLED_ORDER")
 CXL_DUPLICATE: Final = Refusal(6, "ORDER_ALREADY_EXISTS")
 CXL_SELF_CROSS: Final = Refusal(18, "SELF_CROSS_ATTEMPT")
-CXL_MISMATCH: Final = Refusal(99, "INVALID_ORDER")  # 54, 55 or 79 differ from the order, a price form or a price band
-CXL_POST_ONLY_CROSS: Final = Refusal(99, "POST_ONLY_CROSS")  # [?] whether post only survives an amend is not documented
+CXL_MISMATCH: Final = Refusal(
+    99, "INVALID_ORDER"
+)  # 54, 55 or 79 differ from the order, a price form or a price band
+CXL_POST_ONLY_CROSS: Final = Refusal(
+    99, "POST_ONLY_CROSS"
+)  # [?] whether post only survives an amend is not documented
 CXL_EXCHANGE_PAUSED: Final = Refusal(99, "EXCHANGE_PAUSED")
 CXL_TRADING_PAUSED: Final = Refusal(99, "TRADING_PAUSED")
 CXL_INSUFFICIENT_BALANCE: Final = Refusal(99, "INSUFFICIENT_BALANCE")

@@ -16,7 +16,7 @@ from engine.fix.config import SessionSettings
 from engine.fix.message import FixMessage
 from engine.fix.state import SessionState
 from engine.kalshi.codec import encode_body, parse_logon
-from engine.kalshi.dictionary import DICTIONARY
+from engine.kalshi.dictionary import VENUE_TAKES, venue_dictionary
 from engine.kalshi.messages import ApplicationMessage, BusinessMessageReject, Logon
 from engine.kalshi.signature import string_to_sign
 from engine.venue.accounts import VenueKey
@@ -49,12 +49,15 @@ class Gateway(NamedTuple):
 GATEWAYS: Final = {
     gateway.name: gateway
     for gateway in (
-        Gateway("KalshiNR", True, True, frozenset({"D", "F", "G", "q", "UOG"})),
-        Gateway("KalshiRT", True, False, frozenset({"D", "F", "G", "UOG"})),
-        Gateway("KalshiDC", False, True, frozenset({"U1"})),
-        Gateway("KalshiMD", False, True, frozenset({"V"})),
+        Gateway("KalshiNR", True, True, VENUE_TAKES["KalshiNR"]),
+        Gateway("KalshiRT", True, False, VENUE_TAKES["KalshiRT"]),
+        Gateway("KalshiDC", False, True, VENUE_TAKES["KalshiDC"]),
+        Gateway("KalshiMD", False, True, VENUE_TAKES["KalshiMD"]),
     )
 }
+
+# What belongs to another session is known but not supported here: 35=j 380=3 (session scenario 2.13).
+_DICTIONARIES: Final = {name: venue_dictionary(name) for name in GATEWAYS}
 
 
 class Connection:
@@ -65,10 +68,21 @@ class Connection:
         owner: the session, once logged on; then key is its API key.
         live: logged on, and neither logged out nor gone.
         read_only: a listener session (20126).
-        symbols: market-data subscriptions, in order of subscription.
+        symbols: market-data subscriptions, in order of subscription. statuses: SecurityStatus subscriptions.
     """
 
-    __slots__ = ("acceptor", "gateway", "key", "link", "live", "owner", "peer", "read_only", "symbols")
+    __slots__ = (
+        "acceptor",
+        "gateway",
+        "key",
+        "link",
+        "live",
+        "owner",
+        "peer",
+        "read_only",
+        "statuses",
+        "symbols",
+    )
 
     def __init__(self, link: str, gateway: Gateway, peer: str, acceptor: Acceptor) -> None:
         self.link = link
@@ -80,6 +94,7 @@ class Connection:
         self.live = False
         self.read_only = False
         self.symbols: dict[str, None] = {}
+        self.statuses: dict[str, None] = {}
 
     def send(self, message: ApplicationMessage, now: Now) -> None:
         """Send an application message; one for a session that is no longer up is dropped."""
@@ -91,7 +106,9 @@ class Connection:
         if self.acceptor.state is SessionState.LOGGED_ON:
             self.acceptor.send(msg_type, body, now)
 
-    def business_reject(self, ref_seq: int, ref_msg_type: str, reason: int, text: str, now: Now, ref_id: str = "") -> None:
+    def business_reject(
+        self, ref_seq: int, ref_msg_type: str, reason: int, text: str, now: Now, ref_id: str = ""
+    ) -> None:
         """Answer with BusinessMessageReject (35=j)."""
         self.send(
             BusinessMessageReject(
@@ -104,7 +121,9 @@ class Connection:
             now,
         )
 
-    def session_reject(self, ref_seq: int, ref_msg_type: str, reason: int, ref_tag: int | None, text: str, now: Now) -> None:
+    def session_reject(
+        self, ref_seq: int, ref_msg_type: str, reason: int, ref_tag: int | None, text: str, now: Now
+    ) -> None:
         """Answer with Reject (35=3)."""
         if self.acceptor.state is SessionState.LOGGED_ON:
             self.acceptor.send_reject(ref_seq, ref_msg_type, reason, ref_tag, text, now)
@@ -119,7 +138,7 @@ def new_acceptor(gateway: Gateway, comp_id: str, hot: Mapping[str, Any]) -> Acce
         retransmission=False,
         strict=True,
     )
-    return Acceptor(settings, DICTIONARY, hot if gateway.order_entry else None)
+    return Acceptor(settings, _DICTIONARIES[gateway.name], hot if gateway.order_entry else None)
 
 
 class Granted(msgspec.Struct, frozen=True):
@@ -132,7 +151,12 @@ class Granted(msgspec.Struct, frozen=True):
 
 
 def check_logon(
-    message: FixMessage, gateway: Gateway, keys: Mapping[str, VenueKey], verify: Verify, *, require_length: bool
+    message: FixMessage,
+    gateway: Gateway,
+    keys: Mapping[str, VenueKey],
+    verify: Verify,
+    *,
+    require_length: bool,
 ) -> Granted | str:
     """Check a Logon; return what it grants, or the Logout's Text(58)."""
     sender, target = message.get(49) or "", message.get(56) or ""
