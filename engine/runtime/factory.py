@@ -45,9 +45,9 @@ def entry_types(name: str) -> Any:
     """Return the union of journal entries of an actor, or None when it has no journal."""
     match name:
         case "order_entry":
-            from engine.order_entry.records import OrderJournalEntry
+            from engine.messages.executions import OrderEvent
 
-            return OrderJournalEntry
+            return OrderEvent
         case "guard":
             from engine.guard.records import GuardJournalEntry
 
@@ -57,9 +57,9 @@ def entry_types(name: str) -> Any:
 
             return DropCopyJournalEntry
         case "venue":
-            from engine.venue.records import VenueJournalEntry
+            from engine.venue.records import VenueRecord
 
-            return VenueJournalEntry
+            return VenueRecord
         case _:
             return None
 
@@ -91,13 +91,12 @@ def build(name: str, config: Config, runtime: "ProcessRuntime", *, dry_run: bool
         case "order_entry":
             from engine.order_entry.actor import OrderEntry
 
-            signer = (lambda _message: "") if dry_run else sign(sessions.order_entry)
+            signer = None if dry_run else sign(sessions.order_entry)
             return OrderEntry(config, runtime, signer, rng, dry_run=dry_run)
         case "drop_copy":
             from engine.drop_copy.actor import DropCopy
 
-            signer = (lambda _message: "") if dry_run else sign(sessions.drop_copy)
-            return DropCopy(config, runtime, signer, rng, dry_run=dry_run)
+            return DropCopy(config, runtime, None if dry_run else sign(sessions.drop_copy), rng)
         case "guard":
             from engine.guard.actor import Guard
 
@@ -106,11 +105,11 @@ def build(name: str, config: Config, runtime: "ProcessRuntime", *, dry_run: bool
             return _build_venue(config, runtime)
         case _ if name.startswith("strategy."):
             from engine.strategy.host import StrategyHost
-            from engine.strategy.loader import load_class
+            from engine.strategy.loader import load_strategy
 
             short = name.partition(".")[2]
             strategy = config.strategies[short]
-            return StrategyHost(short, config, runtime, _ids(strategy.slot), load_class(strategy.strategy))
+            return StrategyHost(short, config, runtime, _ids(strategy.slot), load_strategy(short, strategy.strategy))
         case _:
             raise ConfigError(f"there is no process {name!r}")
 
@@ -123,7 +122,7 @@ def _build_venue(config: Config, runtime: "ProcessRuntime") -> Actor:
     directory = os.path.join(runtime.run_dir, links.VENUE_DIRECTORY)
     records = venue_keys.ensure(directory, config.venue.host)
     public = {record.api_key: keys.load_public_key(record.public_key) for record in records}
-    accounts = [VenueKey(record.api_key, record.account, tuple(record.sessions)) for record in records]
+    accounts = [VenueKey(api_key=record.api_key, account=record.account, sessions=tuple(record.sessions)) for record in records]
     actor = Venue(config, runtime, keys.verifier(public), random.Random(config.venue.seed), accounts)  # noqa: S311 - synthetic flow, not a secret
     runtime.on_started = lambda: links.listen_all(
         runtime.links,

@@ -180,6 +180,39 @@ class Journal:
         self._db.close()
 
 
+class NoJournal(Journal):
+    """Keeps nothing: for measuring what the journal costs, never for trading."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.no = 0
+        self.head = GENESIS
+        self.healthy = True
+
+    def append(self, entries: list[Entry], wall_ns: int) -> None:
+        """Forget the entries."""
+        del wall_ns
+        self.no += len(entries)
+
+    def probe(self) -> None:
+        """Nothing can fail."""
+
+    def free_reserve(self) -> bool:
+        """There is none."""
+        return False
+
+    def idle(self) -> None:
+        """Nothing to do."""
+
+    def replay(self, types: Any) -> Iterator[msgspec.Struct]:
+        """Nothing was kept."""
+        del types
+        return iter(())
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
 def verified_rows(path: str, db: sqlite3.Connection) -> Iterator[Row]:
     """Yield rows in order; raise JournalError at the first that was changed or is missing."""
     head, expected = GENESIS, 1

@@ -37,7 +37,7 @@ from engine.errors import EngineError, JournalError
 from engine.messages import SCHEMA, control
 from engine.messages.topology import Pattern
 from engine.runtime.fix_log import FixLog
-from engine.runtime.journal import Entry, Journal
+from engine.runtime.journal import Entry, Journal, NoJournal
 from engine.runtime.links import Links
 from engine.runtime.metrics import Histogram
 
@@ -602,7 +602,9 @@ def main(name: str, run_dir: str, *, dry_run: bool = False) -> int:
         os.sched_setaffinity(0, {cpu})
     journal = None
     if name in factory.JOURNALLED:
-        journal = Journal(os.path.join(run_dir, "state", f"{name}.sqlite"), config.engine.journal_sync)
+        state = os.path.join(run_dir, "state", f"{name}.sqlite")
+        sync = config.engine.journal_sync
+        journal = NoJournal(state) if sync == "off" else Journal(state, sync)
     fix_log = None
     if config.engine.raw_fix_log and factory.session_links(name, config):
         secrets = tuple(session.key_id for session in factory.session_links(name, config).values())

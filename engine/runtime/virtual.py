@@ -299,11 +299,11 @@ class VirtualWorld:
                 return self._build_venue(node)
             case _:
                 from engine.strategy.host import StrategyHost
-                from engine.strategy.loader import load_class
+                from engine.strategy.loader import load_strategy
 
                 short = name.partition(".")[2]
                 strategy = config.strategies[short]
-                cls = self._strategies.get(short) or load_class(strategy.strategy)
+                cls = self._strategies.get(short) or load_strategy(short, strategy.strategy)
                 return StrategyHost(short, config, node, ids(strategy.slot), cls)
 
     def _build_venue(self, node: Node) -> Actor:
@@ -312,7 +312,7 @@ class VirtualWorld:
         from engine.venue.actor import Venue
 
         keys = [
-            VenueKey(session.key_id, _ACCOUNT, tuple(PURPOSES[purpose]))
+            VenueKey(api_key=session.key_id, account=_ACCOUNT, sessions=tuple(PURPOSES[purpose]))
             for purpose in _PURPOSES
             if (session := getattr(self.config.sessions, purpose)) is not None
         ]

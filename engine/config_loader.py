@@ -1,0 +1,413 @@
+"""From a TOML file to a `Config`, or to one message that names everything that is wrong with it.
+
+An unknown key, a wrong type and a value out of range are each named with file, dotted key, value and what would be
+right. All problems are told at once. Decimal numbers are text ("19.5000"), so that no float is ever read.
+"""
+
+import difflib
+import hashlib
+import tomllib
+import types
+import typing
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from engine.common.fixed_point import MONEY_DECIMALS, PRICE_DECIMALS, QTY_DECIMALS, parse_fixed
+from engine.config import Config, LimitsConfig, SessionConfig, StrategyConfig
+from engine.errors import ConfigError
+
+TIERS = ("Basic", "Advanced", "Expert", "Premier", "Paragon", "Prime", "Prestige", "unlimited")
+_TARGETS = {
+    "order_entry": ("KalshiNR", "KalshiRT"),
+    "market_data": ("KalshiMD",),
+    "drop_copy": ("KalshiDC",),
+    "listener": ("KalshiNR", "KalshiRT"),
+}
+_ENVIRONMENTS = ("embedded", "demo", "production")
+
+
+def load(path: str, overrides: list[str] | None = None, *, production: bool = False) -> Config:
+    """Read, override, validate.
+
+    Args:
+        path: the TOML file.
+        overrides: `a.b=value` each; the value is TOML, or text when it is no TOML.
+        production: the command line allows environment `production`.
+
+    Raises:
+        ConfigError: with one line a problem.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = tomllib.load(file)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such configuration file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from None
+    for override in overrides or []:
+        _override(data, override)
+    problems = list(_shape_problems(Config, data, ""))
+    if not problems:
+        try:
+            config = msgspec.convert(data, Config, strict=True)
+        except msgspec.ValidationError as error:
+            problems = [str(error)]
+        else:
+            problems = list(_problems(config, production=production))
+            if not problems:
+                return config
+    raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
+
+
+def encode(config: Config) -> bytes:
+    """Return the effective configuration as JSON, for the processes of an engine."""
+    return msgspec.json.format(msgspec.json.encode(config), indent=1)
+
+
+def decode(data: bytes) -> Config:
+    """Read what `encode` wrote."""
+    return msgspec.json.decode(data, type=Config)
+
+
+def digest(config: Config) -> str:
+    """Return the SHA-256 of the effective configuration, hex."""
+    return hashlib.sha256(msgspec.json.encode(config, order="sorted")).hexdigest()
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    parts = _key_parts(name.strip())
+    if not equals or not all(parts):
+        raise ConfigError(f"--set {override}: must be key=value, as --set engine.name=mine")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    place = data
+    for part in parts[:-1]:
+        place = place.setdefault(part, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"--set {override}: {part} is a value, not a table")
+    place[parts[-1]] = value
+
+
+def _key_parts(name: str) -> list[str]:
+    """Split a dotted key; quoted parts may hold dots."""
+    parts, current, quoted = [], "", False
+    for character in name:
+        if character == '"':
+            quoted = not quoted
+        elif character == "." and not quoted:
+            parts.append(current)
+            current = ""
+        else:
+            current += character
+    return [*parts, current]
+
+
+def _dotted(prefix: str, key: str) -> str:
+    key = key if key.replace("_", "").replace("-", "").isalnum() else f'"{key}"'
+    return f"{prefix}.{key}" if prefix else key
+
+
+def _struct_of(kind: Any) -> tuple[type | None, bool]:
+    """Return (struct class, whether it is the value type of a table by name)."""
+    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    for option in options:
+        if isinstance(option, type) and issubclass(option, msgspec.Struct):
+            return option, False
+        if typing.get_origin(option) is dict:
+            value = typing.get_args(option)[1]
+            if isinstance(value, type) and issubclass(value, msgspec.Struct):
+                return value, True
+    return None, False
+
+
+_TYPE_NAMES = {
+    str: "text in quotes",
+    int: "a whole number",
+    bool: "true or false",
+    dict: "a table",
+    list: "a list",
+}
+
+
+def _shape_problems(struct: type, data: Any, prefix: str) -> Iterator[str]:
+    if not isinstance(data, dict):
+        yield f"{prefix}: {data!r} must be a table"
+        return
+    fields = {field.name: field for field in msgspec.structs.fields(struct)}
+    for key, value in data.items():
+        name = _dotted(prefix, key)
+        if key not in fields:
+            close = difflib.get_close_matches(key, fields, 1, 0.5)
+            hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(fields)}"
+            yield f"{name}: unknown key; {hint}"
+            continue
+        kind = fields[key].type
+        inner, by_name = _struct_of(kind)
+        if inner is None:
+            yield from _type_problem(kind, value, name)
+        elif by_name:
+            if not isinstance(value, dict):
+                yield f"{name}: {value!r} must be a table"
+                continue
+            for sub, part in value.items():
+                yield from _shape_problems(inner, part, _dotted(name, sub))
+        else:
+            yield from _shape_problems(inner, value, name)
+    for key, field in fields.items():
+        if field.required and key not in data:
+            yield f"{_dotted(prefix, key)}: is missing and has no default"
+
+
+def _type_problem(kind: Any, value: Any, name: str) -> Iterator[str]:
+    origin = typing.get_origin(kind) or kind
+    if origin is Any:
+        return
+    if isinstance(value, float) and origin is str:
+        yield f'{name}: {value!r} must be text in quotes, as "{value}": a float is not exact'
+    elif (origin is int and isinstance(value, bool)) or not isinstance(value, origin):
+        yield f"{name}: {value!r} must be {_TYPE_NAMES.get(origin, origin)}"
+    elif origin in {list, dict} and value:
+        inner = typing.get_args(kind)[-1]
+        if inner is not Any and isinstance(inner, type):
+            for number, part in enumerate(value.values() if isinstance(value, dict) else value):
+                if not isinstance(part, inner) or (inner is int and isinstance(part, bool)):
+                    yield f"{name}: item {number + 1}, {part!r}, must be {_TYPE_NAMES.get(inner, inner)}"
+
+
+# -- what the values mean
+
+
+def _problems(config: Config, *, production: bool) -> Iterator[str]:
+    yield from _engine_problems(config, production=production)
+    yield from _session_problems(config)
+    yield from _market_problems(config)
+    yield from _limit_problems(config)
+    yield from _strategy_problems(config)
+    yield from _venue_problems(config)
+
+
+def _choice(name: str, value: str, known: tuple[str, ...]) -> Iterator[str]:
+    if value not in known:
+        yield f"{name}: {value!r} is not one of {', '.join(known)}"
+
+
+def _at_least(name: str, value: int, low: int, high: int | None = None) -> Iterator[str]:
+    if value < low or (high is not None and value > high):
+        yield f"{name}: {value} must be {f'{low} to {high}' if high is not None else f'at least {low}'}"
+
+
+def _decimal(name: str, text: str, decimals: int, *, low: int | None = None, unit: str = "") -> Iterator[str]:
+    try:
+        value = parse_fixed(text, decimals)
+    except ValueError as error:
+        yield f"{name}: {error}; {unit or 'a decimal number'} with at most {decimals} decimals is needed"
+        return
+    if low is not None and value < low:
+        yield f"{name}: {text!r} is too small"
+
+
+def _engine_problems(config: Config, *, production: bool) -> Iterator[str]:
+    engine = config.engine
+    if not engine.name or not engine.name.replace("-", "").replace("_", "").isalnum():
+        yield f"engine.name: {engine.name!r} must be letters, digits, - and _"
+    yield from _choice("engine.environment", engine.environment, _ENVIRONMENTS)
+    yield from _choice("engine.shutdown", engine.shutdown, ("cancel", "leave"))
+    yield from _choice("engine.guard_loss", engine.guard_loss, ("cancel", "hold"))
+    yield from _choice("engine.journal_sync", engine.journal_sync, ("normal", "full", "off"))
+    yield from _at_least("engine.shutdown_s", engine.shutdown_s, 1, 600)
+    yield from _at_least("engine.guard_loss_ms", engine.guard_loss_ms, 300, 60_000)
+    yield from _at_least("engine.silent_kill_s", engine.silent_kill_s, 2, 600)
+    if engine.environment == "production":
+        if not production:
+            yield "engine.environment: 'production' also needs --production on the command line: it trades real money"
+        if engine.journal_sync == "off":
+            yield "engine.journal_sync: 'off' is for measuring only and not taken in production"
+    elif production:
+        yield f"engine.environment: is {engine.environment!r}, but --production was given; set it to 'production' or leave the flag out"
+    for name, cpu in engine.cpus.items():
+        yield from _at_least(f"engine.cpus.{name}", cpu, 0, 4095)
+    order_entry = config.sessions.order_entry
+    if engine.shutdown == "leave" and order_entry.cancel_orders_on_disconnect:
+        yield (
+            "engine.shutdown: 'leave' needs sessions.order_entry.cancel_orders_on_disconnect = false, "
+            "because that flag also acts on a graceful Logout"
+        )
+
+
+def _session_problems(config: Config) -> Iterator[str]:
+    found: dict[str, SessionConfig | None] = {name: getattr(config.sessions, name) for name in _TARGETS}
+    key_ids: dict[str, str] = {}
+    for name, session in found.items():
+        if session is None:
+            continue
+        prefix = f"sessions.{name}"
+        yield from _choice(f"{prefix}.target_comp_id", session.target_comp_id, _TARGETS[name])
+        yield from _at_least(f"{prefix}.heart_bt_int_s", session.heart_bt_int_s, 3, 600)
+        yield from _at_least(f"{prefix}.logon_timeout_ms", session.logon_timeout_ms, 100, 600_000)
+        yield from _at_least(f"{prefix}.message_retention_h", session.message_retention_h, 1, 72)
+        for pin in ("pin_sha256", "next_pin_sha256"):
+            text = getattr(session, pin).replace(":", "")
+            if text and (len(text) != 64 or not all(c in "0123456789abcdefABCDEF" for c in text)):
+                yield f"{prefix}.{pin}: {text[:20]!r}... must be 64 hex digits"
+        if config.engine.environment == "embedded":
+            continue
+        if not session.host:
+            yield f"{prefix}.host: is missing; the gateway's host name is needed"
+        yield from _at_least(f"{prefix}.port", session.port, 1, 65535)
+        yield from _key_id_problems(prefix, session, key_ids)
+
+
+def _key_id_problems(prefix: str, session: SessionConfig, seen: dict[str, str]) -> Iterator[str]:
+    if not session.key_file:
+        yield f"{prefix}.key_file: is missing; the path of the RSA private key (PEM, mode 0600) is needed"
+    try:
+        uuid.UUID(session.key_id)
+    except ValueError:
+        shown = f"{session.key_id[:4]}***" if session.key_id else "''"
+        yield f"{prefix}.key_id: {shown} is not a UUID; the FIX API key's id is needed"
+        return
+    if session.key_id in seen:
+        yield f"{prefix}.key_id: is the key of {seen[session.key_id]} too; the venue takes one connection a key, so each session needs its own"
+    seen[session.key_id] = prefix
+
+
+def _market_problems(config: Config) -> Iterator[str]:
+    if not config.instruments:
+        yield "instruments: at least one market is needed"
+    for symbol, instrument in config.instruments.items():
+        prefix = f'instruments."{symbol}"'
+        if (
+            not symbol
+            or not symbol.isprintable()
+            or not symbol.isascii()
+            or "=" in symbol
+            or " " in symbol
+            or len(symbol) > 64
+        ):
+            yield f"{prefix}: {symbol!r} is no symbol: printable ASCII without spaces or '=', at most 64 characters"
+        yield from _decimal(f"{prefix}.tick", instrument.tick, PRICE_DECIMALS, low=1, unit="dollars")
+        yield from _decimal(f"{prefix}.lot", instrument.lot, QTY_DECIMALS, low=1, unit="contracts")
+        yield from _at_least(f"{prefix}.contract_multiplier", instrument.contract_multiplier, 1, 1_000_000)
+        yield from _at_least(f"{prefix}.collar_bp", instrument.collar_bp, 1, 10_000)
+        yield from _at_least(f"{prefix}.initial_margin_bp", instrument.initial_margin_bp, 0, 10_000)
+        yield from _at_least(f"{prefix}.maintenance_margin_bp", instrument.maintenance_margin_bp, 0, 10_000)
+    for symbol, opening in config.opening.items():
+        prefix = f'opening."{symbol}"'
+        if symbol not in config.instruments:
+            yield f'{prefix}: there is no [instruments."{symbol}"]'
+        yield from _decimal(f"{prefix}.qty", opening.qty, QTY_DECIMALS, unit="contracts")
+        yield from _decimal(f"{prefix}.cost", opening.cost, MONEY_DECIMALS, unit="dollars")
+
+
+def _limits(prefix: str, limits: LimitsConfig) -> Iterator[str]:
+    for key, decimals in (
+        ("max_order_qty", QTY_DECIMALS),
+        ("max_position", QTY_DECIMALS),
+        ("max_order_notional", MONEY_DECIMALS),
+        ("max_gross_notional", MONEY_DECIMALS),
+        ("max_loss", MONEY_DECIMALS),
+    ):
+        yield from _decimal(f"{prefix}.{key}", getattr(limits, key), decimals, low=0)
+    yield from _at_least(f"{prefix}.max_open_orders", limits.max_open_orders, 0)
+    yield from _at_least(f"{prefix}.max_unacknowledged", limits.max_unacknowledged, 1)
+
+
+def _limit_problems(config: Config) -> Iterator[str]:
+    risk, rate = config.risk, config.rate
+    yield from _limits("risk.account", risk.account)
+    for symbol, limits in risk.markets.items():
+        yield from _limits(f'risk.markets."{symbol}"', limits)
+        if symbol not in config.instruments:
+            yield f'risk.markets."{symbol}": there is no [instruments."{symbol}"]'
+    yield from _choice("risk.unknown_orders", risk.unknown_orders, ("block", "allow"))
+    for key in (
+        "intent_max_age_ms",
+        "command_expiry_ms",
+        "stale_feed_ms",
+        "skew_gate_ms",
+        "worker_silent_ms",
+        "unreconciled_gate_s",
+        "kill_within_s",
+    ):
+        yield from _at_least(f"risk.{key}", getattr(risk, key), 1)
+    yield from _at_least("risk.duplicate_window_ms", risk.duplicate_window_ms, 0)
+    yield from _choice("rate.tier", rate.tier, (*TIERS, "explicit"))
+    if rate.tier == "explicit":
+        for key in ("write_per_s", "write_capacity", "read_per_s", "read_capacity"):
+            yield from _at_least(f"rate.{key}", getattr(rate, key), 1)
+    yield from _at_least("rate.cost", rate.cost, 0)
+    for name, cost in rate.costs.items():
+        yield from _at_least(f"rate.costs.{name}", cost, 0)
+    yield from _at_least("rate.cancel_reserve_percent", rate.cancel_reserve_percent, 0, 90)
+    yield from _at_least("rate.drop_copy_read_percent", rate.drop_copy_read_percent, 1, 99)
+    reconciliation = config.reconciliation
+    yield from _at_least("reconciliation.sweep_s", reconciliation.sweep_s, 1)
+    yield from _at_least("reconciliation.overlap", reconciliation.overlap, 0, 100_000)
+    yield from _at_least("reconciliation.missing_there_s", reconciliation.missing_there_s, 1)
+
+
+def _strategy_problems(config: Config) -> Iterator[str]:
+    slots: dict[int, str] = {}
+    for name, strategy in config.strategies.items():
+        prefix = f"strategies.{name}"
+        if not name.replace("_", "").replace("-", "").isalnum():
+            yield f"{prefix}: the name must be letters, digits, - and _"
+        yield from _at_least(f"{prefix}.slot", strategy.slot, 1, 4095)
+        if strategy.slot in slots:
+            yield f"{prefix}.slot: {strategy.slot} is the slot of {slots[strategy.slot]} too; a slot is part of every ClOrdID and never shared"
+        slots[strategy.slot] = name
+        module, colon, cls = strategy.strategy.partition(":")
+        if not colon or not module or not cls.isidentifier():
+            yield f"{prefix}.strategy: {strategy.strategy!r} must be module:Class"
+        yield from _limits(f"{prefix}.limits", strategy.limits)
+        yield from _strategy_markets(prefix, strategy, config)
+
+
+def _strategy_markets(prefix: str, strategy: StrategyConfig, config: Config) -> Iterator[str]:
+    if not strategy.markets:
+        yield f"{prefix}.markets: at least one market is needed"
+    for symbol in strategy.markets:
+        if symbol not in config.instruments:
+            close = difflib.get_close_matches(symbol, config.instruments, 1)
+            yield f'{prefix}.markets: there is no [instruments."{symbol}"]' + (
+                f"; did you mean {close[0]}?" if close else ""
+            )
+        elif symbol not in config.risk.markets:
+            yield f'{prefix}.markets: {symbol} has no limits; [risk.markets."{symbol}"] is needed'
+
+
+def _venue_problems(config: Config) -> Iterator[str]:
+    venue = config.venue
+    if config.engine.environment != "embedded":
+        return
+    if venue is None:
+        yield "venue: is missing; environment 'embedded' needs a [venue]"
+        return
+    yield from _choice("venue.tier", venue.tier, TIERS)
+    yield from _choice("venue.comp_id", venue.comp_id, ("session", "Kalshi"))
+    yield from _choice("venue.connections", venue.connections, ("per_key", "per_key_and_session"))
+    yield from _choice("venue.closed_cl_ord_id", venue.closed_cl_ord_id, ("refuse", "accept"))
+    yield from _decimal("venue.balance", venue.balance, MONEY_DECIMALS, low=0, unit="dollars")
+    yield from _at_least("venue.book_changes_per_s", venue.book_changes_per_s, 0, 5000)
+    yield from _at_least("venue.symbols_max", venue.symbols_max, 1)
+    for key in ("maker_fee_bp", "taker_fee_bp"):
+        yield from _at_least(f"venue.{key}", getattr(venue, key), -10_000, 100_000)
+    for session, port in venue.ports.items():
+        yield from _choice("venue.ports", session, ("KalshiNR", "KalshiRT", "KalshiDC", "KalshiMD"))
+        yield from _at_least(f"venue.ports.{session}", port, 0, 65535)
+    for symbol, market in venue.markets.items():
+        prefix = f'venue.markets."{symbol}"'
+        yield from _decimal(f"{prefix}.price", market.price, PRICE_DECIMALS, low=1, unit="dollars")
+        yield from _decimal(f"{prefix}.step", market.step, PRICE_DECIMALS, low=1, unit="dollars")
+        for key in ("levels", "level_qty", "spread_ticks"):
+            yield from _at_least(f"{prefix}.{key}", getattr(market, key), 1, 10_000)
+        for key in ("volatility_bp", "trades_per_s"):
+            yield from _at_least(f"{prefix}.{key}", getattr(market, key), 0, 10_000)

@@ -1,0 +1,300 @@
+"""The engine under measurement: real processes started by the launcher, against the measuring peer or the embedded venue."""
+
+import argparse
+import contextlib
+import gc
+import json
+import os
+import re
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from engine.messages import control
+from engine.net import keys, tls
+from engine.tools.bench import bare_chain
+from engine.tools.bench.peer import SYMBOL, GatewayPeer, PeerLink, field
+
+_LIMITS = """max_order_qty = "1000000"
+max_order_notional = "100000000"
+max_position = "100000000"
+max_open_orders = 100000
+max_gross_notional = "1000000000000"
+max_unacknowledged = 100000
+max_loss = "1000000000"
+"""
+
+
+class Trips(msgspec.Struct):
+    """What one round of one chain gave: round trips in ns, and medians of single hops in us."""
+
+    trips: list[int]
+    hops: dict[str, float] = {}
+
+
+def _config(strategy: str, sessions: str, extra: str, engine: str) -> str:
+    return f"""
+[engine]
+name = "bench"
+shutdown = "cancel"
+shutdown_s = 2
+{engine}
+{sessions}
+[instruments."{SYMBOL}"]
+collar_bp = 5000
+[opening."{SYMBOL}"]
+qty = "0"
+[rate]
+tier = "unlimited"
+[risk]
+kill_within_s = 1000000
+unreconciled_gate_s = 100000
+[risk.account]
+{_LIMITS}
+[risk.markets."{SYMBOL}"]
+{_LIMITS}
+[reconciliation]
+sweep_s = 3600
+[strategies.bench]
+strategy = "engine.tools.bench.strategy:{strategy}"
+slot = 1
+markets = ["{SYMBOL}"]
+[strategies.bench.limits]
+{_LIMITS}
+{extra}
+"""
+
+
+_PROCESSES = ("market_data", "guard", "order_entry", "drop_copy", "strategy.bench")
+
+
+def _peer_config(directory: str, peer: GatewayPeer, *, journal: bool, cpu: int | None) -> str:
+    names = {"order_entry": "KalshiNR", "market_data": "KalshiMD", "drop_copy": "KalshiDC"}
+    sessions = ""
+    for name, target in names.items():
+        key = os.path.join(directory, f"{name}.key")
+        if not os.path.exists(key):
+            keys.make_rsa_key(key, key + ".pub")
+        sessions += (
+            f'[sessions.{name}]\nhost = "127.0.0.1"\nport = {peer.ports[target]}\ntarget_comp_id = "{target}"\n'
+            f'key_id = "{uuid.uuid4()}"\nkey_file = "{key}"\nca_file = "{os.path.join(directory, "ca.pem")}"\nheart_bt_int_s = 60\n'
+        )
+    engine = f'environment = "demo"\njournal_sync = "{"normal" if journal else "off"}"\n'
+    if cpu is not None:
+        engine += "[engine.cpus]\n" + "".join(f'"{name}" = {cpu}\n' for name in _PROCESSES)
+    return _config("OneOrderPerTick", sessions, "", engine)
+
+
+@contextlib.contextmanager
+def _launched(directory: str, text: str, cpu: int | None) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start an engine on a configuration; kill what is left of it at the end."""
+    path = os.path.join(directory, "bench.toml")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    run = os.path.join(directory, f"run-{uuid.uuid4().hex[:8]}")
+    command = [sys.executable, "-m", "engine", "launch", path, "--run", run, "--plain"]
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    environment = {**os.environ, "PYTHONPATH": root}
+    log = os.path.join(directory, "launch.log")
+    with open(log, "w", encoding="utf-8") as out:
+        process = subprocess.Popen(
+            command, stdout=out, stderr=out, text=True, env=environment, start_new_session=True
+        )
+    if cpu is not None:
+        os.sched_setaffinity(process.pid, {cpu})
+    try:
+        yield process, run
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def engine_state(run: str) -> control.EngineState | None:
+    """Ask a running engine for its state; None when it does not answer yet."""
+    from engine.bus.sockets import tool_socket
+    from engine.errors import NotRunningError
+
+    try:
+        tool = tool_socket(run, "control", f"tool.bench.{os.getpid()}")
+    except NotRunningError:
+        return None
+    try:
+        answer = tool.request(
+            control.EngineQuery(request_id="bench"), lambda m: isinstance(m, control.EngineState), 500
+        )
+    finally:
+        tool.close()
+    return answer if isinstance(answer, control.EngineState) else None
+
+
+def _wait_trading(run: str, process: subprocess.Popen[str], timeout_s: float = 30) -> control.EngineState:
+    deadline = time.monotonic() + timeout_s
+    state = None
+    while time.monotonic() < deadline and process.poll() is None:
+        state = engine_state(run)
+        if state is not None and state.state == "TRADING":
+            return state
+        time.sleep(0.02)
+    reasons = state.reasons if state is not None else "no answer"
+    raise TimeoutError(f"the engine did not get to TRADING: {reasons}; see {os.path.dirname(run)}/launch.log")
+
+
+def one_round(directory: str, number: int, arguments: argparse.Namespace) -> Iterator[tuple[str, Trips]]:
+    """Measure each chain once, in an order that turns with the round."""
+    certificates = os.path.join(directory, "tls")
+    if not os.path.exists(certificates):
+        os.makedirs(certificates, mode=0o700)
+        keys.make_certificates(certificates, ["127.0.0.1"])
+    server = tls.server_context(
+        os.path.join(certificates, "server.pem"), os.path.join(certificates, "server.key")
+    )
+    cpu = arguments.cpu if arguments.cpu >= 0 else None
+    usual = os.sched_getaffinity(0)
+    chains = ["bare chain", "engine", "engine, no journal"]
+    chains = chains[number % 3 :] + chains[: number % 3]
+    for name in chains:
+        if cpu is not None:
+            os.sched_setaffinity(0, {cpu})
+        try:
+            if name == "bare chain":
+                place = os.path.join(directory, f"bare-{number}")
+                os.makedirs(place, mode=0o700)
+                ca_file = os.path.join(certificates, "ca.pem")
+                trips = bare_chain.measure(
+                    place, server, ca_file, count=arguments.count, gap_s=arguments.gap_us / 1e6, cpu=cpu
+                )
+                yield name, Trips(trips)
+            else:
+                yield name, _engine_round(certificates, server, arguments, cpu, journal=name == "engine")
+        finally:
+            os.sched_setaffinity(0, usual)
+
+
+def _engine_round(
+    directory: str, server: ssl.SSLContext, arguments: argparse.Namespace, cpu: int | None, *, journal: bool
+) -> Trips:
+    peer = GatewayPeer(server)
+    peer.start()
+    try:
+        with _launched(directory, _peer_config(directory, peer, journal=journal, cpu=cpu), cpu) as (
+            process,
+            run,
+        ):
+            peer.wait()
+            _wait_trading(run, process)
+            trips = _drive(peer, arguments.count, arguments.gap_us / 1e6)
+            time.sleep(0.6)  # two heartbeats, so that the processes' own figures are in
+            return Trips(trips, _hops(engine_state(run)))
+    finally:
+        peer.close()
+
+
+def _hops(state: control.EngineState | None) -> dict[str, float]:
+    hops: dict[str, float] = {}
+    for process in state.processes if state is not None else []:
+        metrics = process.status.metrics if process.status is not None else {}
+        if process.name == "order_entry":
+            for name, key in (
+                ("read to written p50", "tick_to_trade_p50_us"),
+                ("commit p50", "commit_p50_us"),
+                ("commit p99", "commit_p99_us"),
+            ):
+                if key in metrics:
+                    hops[name] = float(metrics[key])
+        for key, name in (
+            ("hop_worker_p50_us", "read to worker"),
+            ("hop_guard_p50_us", "read to guard"),
+            ("hop_order_entry_p50_us", "read to order entry"),
+        ):
+            if key in metrics:
+                hops[name] = float(metrics[key])
+    return hops
+
+
+_PRICES: Final = ("19.4900", "19.4800")
+
+
+def _drive(peer: GatewayPeer, count: int, gap_s: float) -> list[int]:
+    md, oe = peer.links["KalshiMD"], peer.links["KalshiNR"]
+    trips: list[int] = []
+    clock = time.perf_counter_ns
+    oe.link.settimeout(5)
+    gc.disable()
+    for number in range(count + 100):
+        time.sleep(gap_s)
+        body = f"268=1\x01279=1\x0155={SYMBOL}\x01269=0\x01270=19.5000\x01271={1 + number % 50}.00\x01"
+        tick = md.message("X", body)
+        begin = clock()
+        md.link.sendall(tick)
+        order = oe.read_of(b"D")
+        end = clock()
+        if number >= 100:
+            trips.append(end - begin)
+        _report(oe, order, number)
+    gc.enable()
+    return trips
+
+
+def _report(oe: PeerLink, order: bytes, number: int) -> None:
+    """Answer an IOC order that did not trade: New, then Canceled."""
+    cl_ord_id, price = field(order, 11), field(order, 44)
+    common = f"6=0.0000\x0111={cl_ord_id}\x0114=0.00\x01%s37=order-{number}\x0138=1.00\x01%s44={price}\x0154=1\x0155={SYMBOL}\x01%s"
+    oe.send("8", common % (f"17={number + 1};1\x01", "39=0\x01", "150=0\x01151=1.00\x01"))
+    oe.send(
+        "8",
+        common % (f"17={number + 1};2\x01", "39=4\x01", "150=4\x01151=0.00\x0158=IMMEDIATE_OR_CANCELLED\x01"),
+    )
+
+
+def orders_and_start(directory: str) -> dict[str, Any]:
+    """Measure order round trip, sustained rate, time to TRADING and memory against the embedded venue."""
+    sessions = "".join(
+        f'[sessions.{name}]\ntarget_comp_id = "{target}"\n'
+        for name, target in (
+            ("order_entry", "KalshiNR"),
+            ("market_data", "KalshiMD"),
+            ("drop_copy", "KalshiDC"),
+        )
+    )
+    venue = (
+        f'[venue]\ntier = "unlimited"\nbook_changes_per_s = 20\n[venue.markets."{SYMBOL}"]\nprice = "19.5"\n'
+    )
+    text = _config("RoundTrips", sessions, venue, "")
+    begin = time.monotonic()
+    with _launched(directory, text, None) as (process, run):
+        state = _wait_trading(run, process)
+        trading_s = time.monotonic() - begin
+        memory = {p.name: round(p.rss_bytes / (1 << 20), 1) for p in state.processes}
+        figures = _figures(os.path.join(run, "logs", "strategy.bench.log"), process)
+    result = {"orders": figures, "start": {"trading_s": round(trading_s, 2)}, "memory_mib": memory}
+    print(
+        f"orders: round trip p50 {figures['round_trip_p50_us']} us, sustained {figures['sustained_per_s']} a second (embedded venue, no token limit)"
+    )
+    print(f"start: TRADING after {trading_s:.2f} s; memory MiB: " + json.dumps(memory))
+    return result
+
+
+def _figures(log: str, process: subprocess.Popen[str]) -> dict[str, float]:
+    deadline = time.monotonic() + 120
+    found: dict[str, float] = {}
+    while time.monotonic() < deadline and process.poll() is None and len(found) < 2:
+        time.sleep(0.1)
+        with contextlib.suppress(OSError), open(log, encoding="utf-8") as file:
+            found = {
+                name: float(value)
+                for name, value in re.findall(r"(round_trip_p50_us|sustained_per_s)=([0-9.]+)", file.read())
+            }
+    if len(found) < 2:
+        raise TimeoutError(f"the measuring strategy did not finish; see {log}")
+    return found

@@ -1,0 +1,243 @@
+"""`scripts/ctl`: what an operator says to a running engine.
+
+Halt, arm, cancel and flatten go to the guard directly, so that they work with the supervisor dead; status, restart and
+stop go to the supervisor. Every command waits for the answer and says what it was.
+"""
+
+import argparse
+import getpass
+import json
+import os
+import sys
+import uuid
+from typing import Any
+
+import msgspec
+
+from engine.bus.sockets import tool_socket
+from engine.common.fixed_point import QTY_DECIMALS, format_fixed, parse_fixed
+from engine.config import Config
+from engine.errors import EXIT_FAILURE, EXIT_OK, EXIT_RISK_LATCH, EXIT_TIMEOUT, NotRunningError, UsageError
+from engine.messages import commands, control
+from engine.messages.decisions import GuardStatus
+from engine.tools.running import default_run, running_config
+
+TIMEOUT_MS = 3000
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--run",
+        default="",
+        metavar="DIR",
+        help="the engine's run directory (default: the one that runs below .run)",
+    )
+    common.add_argument("--json", action="store_true", help="the answer as JSON")
+    scope = argparse.ArgumentParser(add_help=False)
+    scope.add_argument("--strategy", default="", help="only this strategy")
+    scope.add_argument("--market", default="", help="only this market")
+    parser = argparse.ArgumentParser(prog="scripts/ctl", description="Control a running engine.")
+    sub = parser.add_subparsers(dest="command", required=True)
+    sub.add_parser("status", parents=[common], help="state of every process and session, gate, limits in use")
+    halt = sub.add_parser(
+        "halt",
+        parents=[common, scope],
+        help="kill switch: stop new orders and cancel what rests; latched until arm",
+    )
+    halt.add_argument("--why", required=True, help="reason, kept in the journal")
+    arm = sub.add_parser("arm", parents=[common, scope], help="release a halt of the same scope")
+    arm.add_argument("--why", required=True, help="reason, kept in the journal")
+    arm.add_argument(
+        "--accept-gap", action="store_true", help="accept that what FIX can't show stays unknown"
+    )
+    arm.add_argument(
+        "--position",
+        action="append",
+        default=[],
+        metavar="MARKET=QTY",
+        help="position read at the venue, in contracts",
+    )
+    stop = sub.add_parser("stop", parents=[common], help="end the engine in safe order")
+    stop.add_argument("--why", default="ctl stop")
+    restart = sub.add_parser("restart", parents=[common], help="restart one process")
+    restart.add_argument("name", help="as in status, such as guard or strategy.quote_maker")
+    cancel = sub.add_parser("cancel", parents=[common, scope], help="cancel an order by its ClOrdID, or all")
+    cancel.add_argument("id", nargs="?", default="")
+    cancel.add_argument("--all", action="store_true")
+    flatten = sub.add_parser(
+        "flatten", parents=[common], help="bring the position to zero with IOC orders within the collar"
+    )
+    flatten.add_argument("market", nargs="?", default="")
+    sub.add_parser("orders", parents=[common], help="open orders as the guard knows them")
+    return parser
+
+
+def _slot(config: Config, name: str) -> int | None:
+    if not name:
+        return None
+    if name not in config.strategies:
+        raise UsageError(f"there is no strategy {name!r}; there are: {', '.join(config.strategies)}")
+    return config.strategies[name].slot
+
+
+def _symbol(config: Config, symbol: str) -> str:
+    if symbol and symbol not in config.instruments:
+        raise UsageError(f"there is no market {symbol!r}; there are: {', '.join(config.instruments)}")
+    return symbol
+
+
+def _positions(config: Config, texts: list[str]) -> dict[str, int]:
+    positions = {}
+    for text in texts:
+        symbol, equals, qty = text.partition("=")
+        try:
+            positions[_symbol(config, symbol)] = parse_fixed(qty, QTY_DECIMALS)
+        except ValueError as error:
+            raise UsageError(f"--position {text}: {error}; write it as BTC-PERP=-12") from None
+        if not equals:
+            raise UsageError(f"--position {text}: write it as BTC-PERP=-12")
+    return positions
+
+
+def _guard_message(arguments: argparse.Namespace, config: Config, request_id: str) -> msgspec.Struct:
+    who = getpass.getuser()
+    match arguments.command:
+        case "halt":
+            return commands.Halt(
+                request_id=request_id, why=arguments.why, who=who,
+                strategy=_slot(config, arguments.strategy), symbol=_symbol(config, arguments.market),
+            )  # fmt: skip
+        case "arm":
+            return commands.Arm(
+                request_id=request_id, why=arguments.why, who=who,
+                strategy=_slot(config, arguments.strategy), symbol=_symbol(config, arguments.market),
+                accept_gap=arguments.accept_gap, positions=_positions(config, arguments.position),
+            )  # fmt: skip
+        case "cancel" if arguments.all:
+            return commands.CancelAll(
+                request_id=request_id,
+                strategy=_slot(config, arguments.strategy),
+                symbol=_symbol(config, arguments.market),
+            )
+        case "cancel":
+            if not arguments.id:
+                raise UsageError("cancel: name an order's ClOrdID, or give --all")
+            return commands.CancelById(request_id=request_id, cl_ord_id=arguments.id, who=who)
+        case "flatten":
+            return commands.Flatten(request_id=request_id, who=who, symbol=_symbol(config, arguments.market))
+        case _:
+            return commands.OpenOrdersQuery(request_id=request_id)
+
+
+def _ask(run: str, channel: str, message: msgspec.Struct, request_id: str) -> Any:
+    bus = tool_socket(run, channel, f"tool.ctl.{os.getpid()}")
+    try:
+        return bus.request(
+            message, lambda answer: getattr(answer, "request_id", None) == request_id, TIMEOUT_MS
+        )
+    finally:
+        bus.close()
+
+
+def _no_answer(what: str) -> int:
+    print(f"error: {what} did not answer within {TIMEOUT_MS / 1000:g} s", file=sys.stderr)
+    return EXIT_TIMEOUT
+
+
+def _status(run: str, *, as_json: bool) -> int:
+    request_id = uuid.uuid4().hex
+    state = _ask(run, "control", control.EngineQuery(request_id=request_id), request_id)
+    guard = _guard_status(run)
+    if state is None and guard is None:
+        return _no_answer("neither supervisor nor guard")
+    if as_json:
+        print(json.dumps({
+            "engine": msgspec.to_builtins(state) if state is not None else None,
+            "guard": msgspec.to_builtins(guard) if guard is not None else None,
+        }))  # fmt: skip
+    else:
+        _print_status(state, guard)
+    latched = guard is not None and guard.latches
+    return EXIT_RISK_LATCH if latched else EXIT_OK
+
+
+def _guard_status(run: str) -> GuardStatus | None:
+    try:
+        bus = tool_socket(run, "guard.feed", f"tool.ctl.{os.getpid()}", ("status",))
+    except NotRunningError:
+        return None
+    try:
+        message = bus.receive(1500)
+    finally:
+        bus.close()
+    return message if isinstance(message, GuardStatus) else None
+
+
+def _print_status(state: control.EngineState | None, guard: GuardStatus | None) -> None:
+    if state is None:
+        print("the supervisor does not answer; what the guard says:")
+    else:
+        print(
+            f"{state.name} ({state.environment}) {state.state}  version {state.version}  config {state.config_hash[:12]}"
+        )
+        for process in state.processes:
+            status = process.status
+            sessions = (
+                ", ".join(f"{n}: {s}" for n, s in status.sessions.items()) if status is not None else ""
+            )
+            detail = status.detail if status is not None else ""
+            text = "  ".join(filter(None, (sessions, detail)))
+            print(
+                f"  {process.name:24} {process.state:11} pid {process.pid:<8} {process.rss_bytes >> 20:4} MiB  restarts {process.restarts}  {text}"
+            )
+    if guard is None:
+        print("the guard does not answer")
+        return
+    tokens = "unlimited" if guard.tokens_capacity < 0 else f"{guard.tokens}/{guard.tokens_capacity}"
+    print(
+        f"gate {guard.gate}  approved {guard.approved}  refused {guard.refused}  open orders {guard.open_orders}  write tokens {tokens}"
+    )
+    for reason in guard.reasons:
+        print(f"  closed: {reason}")
+    for scope, why in guard.latches.items():
+        print(f"  halted: {scope}: {why}")
+    for use in guard.strategies:
+        name = guard.names.get(str(use.strategy), str(use.strategy))
+        print(
+            f"  {name:20} {use.symbol:12} position {format_fixed(use.position, 2):>10}  open {use.open_orders}  fills {use.fills}  {use.state}"
+        )
+
+
+def main(argv: list[str]) -> int:
+    """Carry out one command. Raises UsageError, NotRunningError."""
+    arguments = _parser().parse_args(argv)
+    run = arguments.run or default_run()
+    if arguments.command == "status":
+        return _status(run, as_json=arguments.json)
+    config = running_config(run)
+    request_id = uuid.uuid4().hex
+    match arguments.command:
+        case "stop":
+            answer = _ask(
+                run, "control", control.StopEngine(request_id=request_id, why=arguments.why), request_id
+            )
+        case "restart":
+            answer = _ask(
+                run, "control", control.RestartProcess(request_id=request_id, name=arguments.name), request_id
+            )
+        case _:
+            answer = _ask(run, "guard.orders", _guard_message(arguments, config, request_id), request_id)
+    if answer is None:
+        return _no_answer("the supervisor" if arguments.command in {"stop", "restart"} else "the guard")
+    data = {key: msgspec.msgpack.decode(value) for key, value in getattr(answer, "data", {}).items()}
+    if arguments.json:
+        print(json.dumps({"ok": answer.ok, "text": answer.text, **data}, default=str))
+    else:
+        print(
+            answer.text or ("done" if answer.ok else "refused"), file=sys.stdout if answer.ok else sys.stderr
+        )
+        for key, value in data.items():
+            for item in value if isinstance(value, list) else [value]:
+                print(f"  {key}: {item}")
+    return EXIT_OK if answer.ok else EXIT_FAILURE
