@@ -96,11 +96,11 @@ def _check_strategy(argv: list[str]) -> int:
     parser.add_argument("--production", action="store_true")
     arguments = parser.parse_args(argv)
     from engine import config_loader
-    from engine.strategy.loader import load_class, load_config
+    from engine.strategy.loader import load_strategy, strategy_config
 
     config = config_loader.load(arguments.config, arguments.overrides, production=arguments.production)
     strategy = config.strategies[arguments.name]
-    load_config(arguments.name, load_class(strategy.strategy), strategy.config)
+    strategy_config(arguments.name, load_strategy(arguments.name, strategy.strategy), strategy.config)
     return 0
 
 

@@ -35,10 +35,16 @@ from engine.drop_copy.records import SweepEnded, WatermarkMoved
 from engine.drop_copy.sweep import TAPE_TIMEOUT_NS, Phase, Sweep, request_interval_ns
 from engine.drop_copy.tape import TapeFollower
 from engine.fix.events import App, Event, PeerReject
+from engine.fix.message import FixMessage
 from engine.kalshi.codec import BadField, decode, encode_body
 from engine.kalshi.gateways import GatewayClient
 from engine.kalshi.hot import HOT
-from engine.kalshi.messages import BusinessMessageReject, EventResendComplete, EventResendReject, ExecutionReport
+from engine.kalshi.messages import (
+    BusinessMessageReject,
+    EventResendComplete,
+    EventResendReject,
+    ExecutionReport,
+)
 from engine.messages.executions import (
     OrderEvent,
     OrdersSnapshot,
@@ -63,6 +69,10 @@ SOON_NS: Final = 100 * MS  # a sweep after a position disagreed
 FIRST_REPORT_NS: Final = SECOND  # a sweep after the very first ExecID, to have a watermark early
 PENDING_NS: Final = SECOND  # another sweep while something recovered isn't on the tape
 ANSWERED_NS: Final = SECOND  # how long a SweepDone may take to show in the beat
+WANTED_NS: Final = (
+    2 * SECOND
+)  # how long a sweep that no Logon asked for may take before we don't count as caught up
+LOGGED_ON: Final = "logged on"
 RECOVERED_MAX: Final = 500  # reports in one message
 _EXECUTION_REPORT: Final = "8"
 _HOLE: Final = "gap-hole-"
@@ -81,12 +91,18 @@ class DropCopy(Actor):
     name = "drop_copy"
 
     def __init__(
-        self, config: Config, out: Outbox, sign: Callable[[bytes], str] | None, rng: Callable[[], float] | None
+        self,
+        config: Config,
+        out: Outbox,
+        sign: Callable[[bytes], str] | None,
+        rng: Callable[[], float] | None,
     ) -> None:
         super().__init__(out)
         settings = config.reconciliation
         hot = {_EXECUTION_REPORT: HOT[_EXECUTION_REPORT]}
-        self.gateway: Any = GatewayClient(LINK, config.sessions.drop_copy, out, sign, rng, hot=hot)
+        self.gateway = GatewayClient(
+            LINK, config.sessions.drop_copy, out, sign or _no_signature, rng or _no_jitter, hot=hot
+        )
         self.tape = TapeFollower()
         self.reconciler = Reconciler(settings.overlap, settings.missing_there_s * SECOND)
         self.sweep: Sweep | None = None
@@ -107,6 +123,9 @@ class DropCopy(Actor):
         self._status_ns = 0
         self._answered = (0, 0)  # wanted, mono_ns of the last complete SweepDone
         self._accepted_wanted = 0
+        self._order_entry_up = False
+        self._must = 0  # order entry's sweep_wanted as of its last Logon
+        self._wanted_ns: int | None = None  # since when it waits for a sweep
         self._final_by_ns: int | None = None
         self._final_done = False
         self._stopping = False
@@ -158,12 +177,13 @@ class DropCopy(Actor):
 
     # ---- inputs
 
-    def on_message(self, channel: str, peer: str, message: Any, now: Now) -> None:
+    def on_message(self, channel: str, peer: str, message: Any, now: Now) -> None:  # noqa: ARG002
         if isinstance(message, OrderEvent):
             if self.tape.live(message):
                 self._on_tape(message, now)
         elif isinstance(message, TapeBeat):
             self.tape.on_beat(message, now.mono_ns)
+            self._watch_wanted(message, now)
         elif isinstance(message, TapeReplay):
             if message.strategy is None:
                 for event in self.tape.replayed(message):
@@ -172,7 +192,7 @@ class DropCopy(Actor):
             self._on_snapshot(message)
         self._step(now)
 
-    def on_peer(self, channel: str, peer: str, event: PeerEvent, message: Any, now: Now) -> None:
+    def on_peer(self, channel: str, peer: str, event: PeerEvent, message: Any, now: Now) -> None:  # noqa: ARG002
         self._step(now)  # a refused request is repeated by its timer, a refused recovery by the next sweep
 
     def on_link(self, link: str, event: LinkEvent, reason: str, now: Now) -> None:
@@ -196,7 +216,10 @@ class DropCopy(Actor):
         self.tape.snapshot(snapshot)
         if unseen:
             self.reconciler.unseen_before_here()
-            self.out.log("warning", f"the tape before number {self.tape.tape_no + 1} can't be read again; going on from there")
+            self.out.log(
+                "warning",
+                f"the tape before number {self.tape.tape_no + 1} can't be read again; going on from there",
+            )
 
     def _on_tape(self, event: OrderEvent, now: Now) -> None:
         reconciler = self.reconciler
@@ -228,12 +251,14 @@ class DropCopy(Actor):
 
     def _on_application(self, event: App, now: Now) -> None:
         message = event.message
-        if not isinstance(message, ExecutionReport):
+        if isinstance(message, FixMessage):
             try:
                 message = decode(message)
             except BadField as error:
                 self._unreadable += 1
-                self.out.log("alert", f"{self._session}: a message of type {event.msg_type} can't be read: {error}")
+                self.out.log(
+                    "alert", f"{self._session}: a message of type {event.msg_type} can't be read: {error}"
+                )
                 return
         query = self._query
         if query is None:
@@ -248,7 +273,9 @@ class DropCopy(Actor):
             case BusinessMessageReject():
                 query.on_business_reject(message, now.mono_ns)
             case _:
-                self.out.log("warning", f"{self._session}: a message of type {event.msg_type} has no place here")
+                self.out.log(
+                    "warning", f"{self._session}: a message of type {event.msg_type} has no place here"
+                )
 
     # ---- steps
 
@@ -271,23 +298,28 @@ class DropCopy(Actor):
         if self._final_by_ns is not None and not self.quiesced:
             if self._final_done and self.sweep is None and not self.reconciler.pending:
                 self.quiesced = True
-            elif now.mono_ns >= self._final_by_ns:
-                self.out.log("alert", f"the last sweep could not be finished in time: {self.detail or self.gateway.state}")
+            elif now.mono_ns >= self._final_by_ns or self.gateway.failed:
+                self.out.log(
+                    "alert",
+                    f"the last sweep could not be finished in time: {self.detail or self.gateway.state}",
+                )
                 self.quiesced = True
         if self._stopping and self.gateway.stopped:
             self.stopped = True
 
     def _set_deadline(self) -> None:
-        due = [self._status_ns]
-        for deadline in (self.gateway.deadline, self.tape.deadline, None if self.quiesced else self._final_by_ns):
-            if deadline is not None:
-                due.append(deadline)
+        others = (self.gateway.deadline, self.tape.deadline, None if self.quiesced else self._final_by_ns)
+        due = [self._status_ns, *(deadline for deadline in others if deadline is not None)]
         if self.sweep is not None:
             query = self._query
             if query is None:
                 due.append(self.sweep.barrier_ns + TAPE_TIMEOUT_NS)
             elif query.deadline is not None:
-                due.append(max(query.deadline, self._request_ns) if query.state is QueryState.WAITING else query.deadline)
+                due.append(
+                    max(query.deadline, self._request_ns)
+                    if query.state is QueryState.WAITING
+                    else query.deadline
+                )
         self.deadline = None if self.stopped else min(due)
 
     def _is_wanted(self, mono_ns: int) -> bool:
@@ -297,6 +329,24 @@ class DropCopy(Actor):
             return False
         wanted, at_ns = self._answered
         return beat.sweep_wanted > wanted or mono_ns - at_ns >= ANSWERED_NS
+
+    def _watch_wanted(self, beat: TapeBeat, now: Now) -> None:
+        # What order entry wants after a Logon must be there before anything trades; what it wants because a cancel
+        # crossed a fill is an everyday matter, and counts only when it takes too long.
+        up = beat.session == LOGGED_ON
+        if not up or not self._order_entry_up:
+            self._must = beat.sweep_wanted
+        self._order_entry_up = up
+        if not self._is_wanted(now.mono_ns):
+            self._wanted_ns = None
+        elif self._wanted_ns is None:
+            self._wanted_ns = now.mono_ns
+
+    def _is_satisfied(self, beat: TapeBeat, now: Now) -> bool:
+        if not self._is_wanted(now.mono_ns):
+            return True
+        overdue = self._wanted_ns is None or now.mono_ns - self._wanted_ns >= WANTED_NS
+        return not overdue and max(beat.sweep_done, self._answered[0]) >= self._must
 
     def _is_due(self, now: Now) -> bool:
         mono_ns = now.mono_ns
@@ -330,10 +380,11 @@ class DropCopy(Actor):
         self._advance(self.sweep, now)
 
     def _advance(self, sweep: Sweep, now: Now) -> None:
-        if not self.gateway.logged_on or self.gateway.logons != sweep.logons:
-            self._fail(sweep, "the session was lost in the middle of a sweep", now)
-        elif sweep.phase is Phase.QUERY:
-            self._advance_query(sweep, now)
+        if sweep.phase is Phase.QUERY:
+            if self.gateway.logged_on and self.gateway.logons == sweep.logons:
+                self._advance_query(sweep, now)
+            else:
+                self._fail(sweep, "the session was lost in the middle of a sweep", now)
         elif self.tape.caught_up_since(sweep.barrier_ns):
             self._compare(sweep, now)
         elif now.mono_ns >= sweep.barrier_ns + TAPE_TIMEOUT_NS:
@@ -365,15 +416,21 @@ class DropCopy(Actor):
         if missing and not sweep.settled:
             sweep.settle(now.mono_ns)
             return
-        reconciler.recover(missing, now.wall_ns)
+        fresh = reconciler.recover(missing, now.wall_ns)
         if reconciler.advance(sweep.reports):
             self._record_watermark(sweep.began.wall_ns)
         hole = sweep.hole
         if hole and not sweep.clean:
-            self._open_gap(f"{_HOLE}{_dotted(hole)}", f"nothing before {hole} can be proven (the venue looks back 3 hours only)", now)
+            self._open_gap(
+                f"{_HOLE}{_dotted(hole)}",
+                f"nothing before {hole} can be proven (the venue looks back 3 hours only)",
+                now,
+            )
         elif not hole:
             self._close_gap("a sweep was complete", now)
-        self._end(sweep, hole="" if not hole else f"only from {hole} on", missing=missing, now=now)
+        self._end(
+            sweep, hole="" if not hole else f"only from {hole} on", missing=missing, now=now, fresh=fresh
+        )
 
     def _finish_empty(self, sweep: Sweep, now: Now) -> None:
         # There was nothing to ask from when it began: is that still so, now that the tape is known to be whole?
@@ -382,18 +439,26 @@ class DropCopy(Actor):
             self.sweep = None
             self._next_ns = now.mono_ns
             return
-        if not sweep.clean or not reconciler.submitted:
-            self._close_gap("nothing was executed", now)
+        self._close_gap("nothing was executed", now)
         reason = "nothing executed yet"
         if reconciler.accepted_tape_no:
             reason = "nothing executed since an operator accepted what was before"
         elif reconciler.submitted:
             reason = "no execution has come yet"
-        self._end(sweep, hole="", missing=[], now=now, reason=reason)
+        self._end(sweep, hole="", missing=[], fresh=[], now=now, reason=reason)
 
     # ---- ends of a sweep
 
-    def _end(self, sweep: Sweep, *, hole: str, missing: list[ReportCopy], now: Now, reason: str = "") -> None:
+    def _end(
+        self,
+        sweep: Sweep,
+        *,
+        hole: str,
+        missing: list[ReportCopy],
+        fresh: list[ReportCopy],
+        now: Now,
+        reason: str = "",
+    ) -> None:
         gap = self._gap()
         complete = not hole and not gap
         if complete or sweep.clean:
@@ -402,15 +467,17 @@ class DropCopy(Actor):
         if complete:
             self._answered = (sweep.wanted, now.mono_ns)
         self.detail = reason or hole
-        self._record_end(sweep, now, complete=complete, reason=gap or hole or reason, recovered=len(missing))
-        self._recover(missing, now)
-        self.out.send("oe.ask", SweepDone(wanted=sweep.wanted, complete=complete, reason=gap or hole or reason))
+        self._record_end(sweep, now, complete=complete, reason=gap or hole or reason, recovered=len(fresh))
+        self._recover(missing, fresh, now)
+        self.out.send(
+            "oe.ask", SweepDone(wanted=sweep.wanted, complete=complete, reason=gap or hole or reason)
+        )
         if self.reconciler.pending:
             self._next_ns = min(self._next_ns, now.mono_ns + PENDING_NS)
         if not complete:
             self._not_before_ns = now.mono_ns + min(self._sweep_ns, 5 * SECOND)
 
-    def _recover(self, missing: list[ReportCopy], now: Now) -> None:
+    def _recover(self, missing: list[ReportCopy], fresh: list[ReportCopy], now: Now) -> None:
         notes = [
             RecoveredNote(
                 wall_ns=now.wall_ns,
@@ -419,7 +486,7 @@ class DropCopy(Actor):
                 symbol=report.symbol,
                 exec_type=report.exec_type,
             )
-            for report in missing
+            for report in fresh
         ]
         for note in notes:
             self.out.record(note, cl_ord_id=note.cl_ord_id)
@@ -427,12 +494,17 @@ class DropCopy(Actor):
             self.out.send("oe.ask", RecoveredReports(reports=missing[start : start + RECOVERED_MAX]))
         for note in notes:
             self.out.send("dc.feed", note, topic=TOPIC_RECOVERED)
-        if missing:
-            self.out.log("warning", f"{len(missing)} reports that the tape lacks were recovered, from {missing[0].exec_id} on")
+        if fresh:
+            self.out.log(
+                "warning",
+                f"{len(fresh)} reports that the tape lacks were recovered, from {fresh[0].exec_id} on",
+            )
 
     def _fail(self, sweep: Sweep, text: str, now: Now, reason: int = 0) -> None:
         quiet = sweep.clean and reason == BEGIN_TOO_SMALL
-        self._not_before_ns = now.mono_ns + (self._sweep_ns if quiet or reason else min(self._sweep_ns, 5 * SECOND))
+        self._not_before_ns = now.mono_ns + (
+            self._sweep_ns if quiet or reason else min(self._sweep_ns, 5 * SECOND)
+        )
         if quiet:
             # Nothing newer came by a session that was whole: there is nothing that could be compared.
             self._first_done = True
@@ -493,7 +565,9 @@ class DropCopy(Actor):
                 if note.break_id.startswith(_HOLE) and not break_id.startswith(_HOLE):
                     return  # what is open is worse: this can't close before that
                 breaks.end(note.break_id, f"now: {text}", now.wall_ns)
-        breaks.note(BreakNote(break_id=break_id, kind=brk.GAP, status=brk.OPEN, wall_ns=now.wall_ns, text=text))
+        breaks.note(
+            BreakNote(break_id=break_id, kind=brk.GAP, status=brk.OPEN, wall_ns=now.wall_ns, text=text)
+        )
 
     def _close_gap(self, text: str, now: Now) -> None:
         breaks = self.reconciler.breaks
@@ -505,18 +579,20 @@ class DropCopy(Actor):
         for note in self.reconciler.breaks.take():
             self.out.record(note, cl_ord_id=note.cl_ord_id)
             self.out.send("dc.feed", note, topic=TOPIC_BREAK)
-            if note.kind != brk.FOREIGN and note.kind != brk.MISSING_HERE:
+            if note.kind not in (brk.FOREIGN, brk.MISSING_HERE):
                 level = "alert" if note.status == brk.OPEN else "info"
                 about = f" {note.symbol} {note.exec_id}".rstrip()
                 self.out.log(level, f"break {note.break_id} {note.status}{about}: {note.text}")
 
     def caught_up(self, now: Now) -> bool:
-        """Say whether the latest sweep that was needed is complete and what it recovered is on the tape."""
+        """Say whether the sweep after order entry's last Logon is complete, all that it recovered is on the tape, and
+        no later sweep that order entry wanted is overdue.
+        """
         beat = self.tape.beat
         return (
             self._first_done
             and beat is not None
-            and not self._is_wanted(now.mono_ns)
+            and self._is_satisfied(beat, now)
             and not self.reconciler.pending
             and not self._gap()
         )
@@ -565,6 +641,14 @@ class DropCopy(Actor):
                 "unreadable": self._unreadable,
             },
         )
+
+
+def _no_signature(_text: bytes) -> str:
+    return ""
+
+
+def _no_jitter() -> float:
+    return 0.0
 
 
 def _dotted(exec_id: str) -> str:

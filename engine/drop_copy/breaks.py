@@ -38,6 +38,8 @@ class Breaks:
 
     Attributes:
         open: note by id, in the order of opening.
+        positions: the open position break of each market.
+        counts: open breaks by kind.
         changes: notes of every change since `take` was called last; the caller journals and publishes them.
     """
 
@@ -45,15 +47,20 @@ class Breaks:
         self.open: dict[str, BreakNote] = {}
         self.changes: list[BreakNote] = []
         self.counts: dict[str, int] = {}
+        self.positions: dict[str, BreakNote] = {}
 
     def restore(self, note: BreakNote) -> None:
         """Take a journalled change back in, without saying it again."""
         known = self.open.pop(note.break_id, None)
         if known is not None:
             self._count(known.kind, -1)
+            if known.kind == POSITION:
+                self.positions.pop(known.symbol, None)
         if note.status == OPEN:
             self.open[note.break_id] = note
             self._count(note.kind, 1)
+            if note.kind == POSITION:
+                self.positions[note.symbol] = note
 
     def note(self, note: BreakNote) -> None:
         """Open a break, say again one whose text changed, or end one; what changes nothing is dropped."""

@@ -43,7 +43,9 @@ REASONS: Final = {
     4: "EndExecID too large",
     5: "drop copy is not enabled for this account: ask the venue to enable it",
 }
-_PENDING_TYPES: Final = frozenset("A6E")  # PendingNew, PendingCancel, PendingReplace: never resent, never counted
+_PENDING_TYPES: Final = frozenset(
+    "A6E"
+)  # PendingNew, PendingCancel, PendingReplace: never resent, never counted
 RATE_LIMIT: Final = 8  # BusinessRejectReason(380)
 
 
@@ -175,7 +177,8 @@ class EventResendQuery:
             self.state = QueryState.DONE
             return
         self._again(
-            f"drop copy counts {message.resend_event_count} reports, {len(self.reports)} different ones came", mono_ns
+            f"drop copy counts {message.resend_event_count} reports, {len(self.reports)} different ones came",
+            mono_ns,
         )
 
     def on_reject(self, message: EventResendReject, mono_ns: int) -> None:
@@ -241,4 +244,8 @@ class EventResendQuery:
         if self.state is QueryState.ASKED:
             return f"asked from {self.begin.exec_id}, {len(self.reports)} reports so far"
         left = max(self.not_before_ns - mono_ns, 0)
-        return f"{self.failure}; asking again in {format_fixed(left // (SECOND // 10), 1)} s" if self.failure else ""
+        return (
+            f"{self.failure}; asking again in {format_fixed(left // (SECOND // 10), 1)} s"
+            if self.failure
+            else ""
+        )

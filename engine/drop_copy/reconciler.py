@@ -17,7 +17,8 @@ copy: what the venue shows when it is asked. The rules:
 * What is kept is bounded by that: the `overlap` confirmed reports before the watermark, and what is newer.
 * **Position**: our sum against 704/705 of the newest trade of each market, after every event. Equal again closes it.
 * An operator who accepts a position (a POSITION event by OPERATOR) accepts what could not be proven before it: open
-  breaks of that market and an open gap are explained, and the comparison begins anew behind that event.
+  breaks of that market and an open gap are explained, and after a gap the comparison begins anew behind that event.
+  Unknown orders that an operator closed (RESOLVED by OPERATOR) say the same of a gap.
 """
 
 from typing import Final
@@ -89,9 +90,18 @@ def differences(report: ReportCopy, event: OrderEvent) -> list[str]:
         found.append(f"Side here {event.side}, there {report.side}")
     if event.kind is EventKind.TRADE:
         found += _trade_differences(report, event)
-    elif event.kind is EventKind.NEW and report.price and event.price != report.price and _is_first_terms(event):
+    elif (
+        event.kind is EventKind.NEW
+        and report.price
+        and event.price != report.price
+        and _is_first_terms(event)
+    ):
         found.append(f"Price here {PRICE_TEXTS[event.price]}, there {PRICE_TEXTS[report.price]}")
     return found
+
+
+def _accepted(event: OrderEvent) -> str:
+    return f"accepted by an operator: {event.text}".rstrip(": ")
 
 
 def _is_first_terms(event: OrderEvent) -> bool:
@@ -108,7 +118,9 @@ def _trade_differences(report: ReportCopy, event: OrderEvent) -> list[str]:
     if event.fee != report.fee:
         found.append(f"fee here {format_money(event.fee)}, there {format_money(report.fee)}")
     if event.collateral != report.collateral:
-        found.append(f"collateral here {format_money(event.collateral)}, there {format_money(report.collateral)}")
+        found.append(
+            f"collateral here {format_money(event.collateral)}, there {format_money(report.collateral)}"
+        )
     for name, here, there in (
         ("LongQty", event.long_qty, report.long_qty),
         ("ShortQty", event.short_qty, report.short_qty),
@@ -149,6 +161,7 @@ class Reconciler:
         self.position_broke = False
         self.begun_anew = False
         self._unseen_floor: dict[int, Key] | None = None
+        self._covered: dict[Key, None] = {}
         self._own_ids: dict[str, None] = {}
         self._first_wall_ns = 0
         self._own: dict[str, int] = {}
@@ -218,12 +231,16 @@ class Reconciler:
                 self._on_tape_report(key, event, mono_ns)
         elif kind is EventKind.POSITION:
             self._on_position(event)
+        elif kind is EventKind.RESOLVED and event.source is Source.OPERATOR:
+            self._accept_gap(event)
 
     def _on_tape_report(self, key: Key, event: OrderEvent, mono_ns: int) -> None:
         seen = self.tape.get(key)
         if seen is not None:
             if seen.event.tape_no != event.tape_no:
-                self._open(brk.DUPLICATE, key, event, f"on the tape as {seen.event.tape_no} and {event.tape_no}")
+                self._open(
+                    brk.DUPLICATE, key, event, f"on the tape as {seen.event.tape_no} and {event.tape_no}"
+                )
             return
         marks = self.marks.get(key[2])
         if marks and key < marks[0] and id_of(brk.MISSING_THERE, key) not in self.breaks.open:
@@ -234,7 +251,11 @@ class Reconciler:
         if self.pending.pop(key, None) is not None:
             seen.confirmed = True
             self.confirmed += 1
-        how = "recovered into the journal" if event.source is Source.RECOVERED else "the session brought it after all"
+        how = (
+            "recovered into the journal"
+            if event.source is Source.RECOVERED
+            else "the session brought it after all"
+        )
         self.breaks.end(id_of(brk.MISSING_HERE, key), how, event.wall_ns)
         if event.strategy == SLOT_FOREIGN and id_of(brk.FOREIGN, key) not in self._foreign_told:
             self._foreign_told[id_of(brk.FOREIGN, key)] = None
@@ -254,7 +275,7 @@ class Reconciler:
             return
         key, there = said
         here = self._own[event.symbol]
-        known = self._position_break(event.symbol)
+        known = self.breaks.positions.get(event.symbol)
         if here == there:
             if known is not None:
                 self.breaks.end(known.break_id, f"both {QTY_TEXTS[here]} again", event.wall_ns)
@@ -275,27 +296,26 @@ class Reconciler:
             )
         )
 
-    def _position_break(self, symbol: str) -> BreakNote | None:
-        for note in self.breaks.open.values():
-            if note.kind == brk.POSITION and note.symbol == symbol:
-                return note
-        return None
-
     def _on_position(self, event: OrderEvent) -> None:
         said = event.long_qty >= 0 and event.short_qty >= 0
         self._own[event.symbol] = event.long_qty - event.short_qty if said else event.position
         if event.source is not Source.OPERATOR or event.tape_no <= self.accepted_tape_no:
             return
-        text = f"accepted by an operator: {event.text}".rstrip(": ")
+        text = _accepted(event)
         for note in list(self.breaks.open.values()):
-            if note.kind == brk.GAP:
-                self._begin_anew(event)
-            if note.kind == brk.GAP or note.symbol == event.symbol:
+            if note.symbol == event.symbol:
                 self.breaks.end(note.break_id, text, event.wall_ns, brk.EXPLAINED)
         for key, report in list(self.pending.items()):
             if report.symbol == event.symbol:
                 del self.pending[key]
         self._venue.pop(event.symbol, None)
+        self._accept_gap(event)
+
+    def _accept_gap(self, event: OrderEvent) -> None:
+        for note in list(self.breaks.open.values()):
+            if note.kind == brk.GAP:
+                self._begin_anew(event)
+                self.breaks.end(note.break_id, _accepted(event), event.wall_ns, brk.EXPLAINED)
 
     def _begin_anew(self, event: OrderEvent) -> None:
         # Everything before the operator's word is accepted as it is: it is never asked for again.
@@ -337,7 +357,9 @@ class Reconciler:
         doubted = [
             key
             for note in self.breaks.open.values()
-            if note.kind == brk.MISSING_THERE and (key := key_of(note.exec_id)) is not None and key[2] == index
+            if note.kind == brk.MISSING_THERE
+            and (key := key_of(note.exec_id)) is not None
+            and key[2] == index
         ]
         if doubted and min(doubted) < marks[0]:
             begins.append(Begin(text_of(min(doubted))))
@@ -349,7 +371,9 @@ class Reconciler:
             begins.append(Begin(text_of(min(newer)), hole=True))
         return begins
 
-    def compare(self, reports: dict[Key, ReportCopy], begins: list[str], began_ns: int, wall_ns: int) -> list[ReportCopy]:
+    def compare(
+        self, reports: dict[Key, ReportCopy], begins: list[str], began_ns: int, wall_ns: int
+    ) -> list[ReportCopy]:
         """Compare an answer that is whole with the tape; return the reports that the tape lacks, in ExecID order.
 
         Args:
@@ -401,22 +425,37 @@ class Reconciler:
     ) -> None:
         for key, seen in self.tape.items():
             event = seen.event
-            if seen.confirmed or key in reports or event.source not in _BROUGHT or event.kind not in _SHOWN_THERE:
+            if (
+                seen.confirmed
+                or key in reports
+                or event.source not in _BROUGHT
+                or event.kind not in _SHOWN_THERE
+            ):
                 continue
-            if key[2] in lowest and key >= lowest[key[2]] and began_ns - seen.seen_ns >= self.missing_there_ns:
+            if (
+                key[2] in lowest
+                and key >= lowest[key[2]]
+                and began_ns - seen.seen_ns >= self.missing_there_ns
+            ):
                 text = f"the session brought this {event.kind}, drop copy does not show it"
                 self._note(brk.MISSING_THERE, brk.OPEN, key, event, text, wall_ns)
 
-    def recover(self, missing: list[ReportCopy], wall_ns: int) -> None:
-        """Note that order entry is given these reports; what may be on the part of the tape that we can't see is no break."""
+    def recover(self, missing: list[ReportCopy], wall_ns: int) -> list[ReportCopy]:
+        """Note that order entry is given these reports, and return those that it is given for the first time.
+
+        What may be on the part of the tape that we can't see is no break: order entry, which sees it, takes it or has it.
+        """
+        fresh = []
         for report in missing:
             key = key_of(report.exec_id)
             assert key is not None, "compare returns only what has a key"
             floor = self._unseen_floor
             if floor is not None and (key[2] not in floor or key < floor[key[2]]):
+                self._covered[key] = None
                 continue
             if key not in self.pending:
                 self.recovered += 1
+                fresh.append(report)
             self.pending[key] = report
             text = f"drop copy shows this {EXEC_TYPES.get(report.exec_type, report.exec_type)}, the tape does not have it"
             self.breaks.note(
@@ -431,6 +470,7 @@ class Reconciler:
                     text=text,
                 )
             )
+        return fresh
 
     def contradicted(self, exec_ids: list[str], wall_ns: int) -> None:
         """Note ExecIDs that drop copy showed twice in one answer with different content."""
@@ -459,9 +499,13 @@ class Reconciler:
         for index in sorted({key[2] for key in reports}):
             blocker = blockers.get(index)
             marks = self.marks.get(index, [])
-            held = {key: None for key in marks}
+            held = dict.fromkeys(marks)
             for key in reports:
-                if key[2] == index and key in self.tape and (blocker is None or key < blocker):
+                if (
+                    key[2] == index
+                    and (key in self.tape or key in self._covered)
+                    and (blocker is None or key < blocker)
+                ):
                     held[key] = None
             if not held:
                 continue
@@ -485,10 +529,13 @@ class Reconciler:
             or (not seen.confirmed and self._is_break(key, seen))  # still asked for, so that it can close
         }
         self._foreign_told = {
-            id_of(brk.FOREIGN, key): None for key, seen in self.tape.items() if seen.event.strategy == SLOT_FOREIGN
+            id_of(brk.FOREIGN, key): None
+            for key, seen in self.tape.items()
+            if seen.event.strategy == SLOT_FOREIGN
         }
         self._own_ids = {}
         self._unseen_floor = None
+        self._covered = {}
 
     def _open(self, kind: str, key: Key, event: OrderEvent, text: str) -> None:
         self._note(kind, brk.OPEN, key, event, text)

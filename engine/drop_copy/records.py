@@ -1,7 +1,7 @@
 """What drop copy journals: watermark, sweeps, breaks, recovered reports.
 
 Breaks and recovered reports are journalled as the notes that are published (`engine.messages.reconciliation`), so
-that a reader of the journal and a reader of the bus see the same. `Record` is the union that the journal decodes.
+that a reader of the journal and a reader of the bus see the same. `DropCopyJournalEntry` is the union that the journal decodes.
 
 Each `SweepEnded` and `WatermarkMoved` carries the tape number that drop copy had seen: an order journal that ends
 before it has lost its tail, which its own hash chain can't show.
@@ -12,7 +12,9 @@ import msgspec
 from engine.messages.reconciliation import BreakNote, RecoveredNote
 
 
-class WatermarkMoved(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="watermark"):
+class WatermarkMoved(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="watermark"
+):
     """Everything up to the newest mark of each exchange index is confirmed.
 
     Attributes:
@@ -60,4 +62,4 @@ class SweepEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     tape_no: int = 0
 
 
-Record = WatermarkMoved | SweepEnded | BreakNote | RecoveredNote
+DropCopyJournalEntry = WatermarkMoved | SweepEnded | BreakNote | RecoveredNote

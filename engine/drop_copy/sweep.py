@@ -11,7 +11,7 @@ A sweep is `clean` when order entry wanted none: its session was whole all the t
 from enum import StrEnum
 from typing import Final
 
-from engine.common.clock import SECOND, Now
+from engine.common.clock import MS, SECOND, Now
 from engine.config import RateConfig
 from engine.drop_copy.keys import Key
 from engine.drop_copy.queries import EventResendQuery
@@ -19,6 +19,7 @@ from engine.kalshi.rate_limits import TIERS
 from engine.messages.executions import ReportCopy
 
 TAPE_TIMEOUT_NS: Final = 10 * SECOND
+SETTLE_NS: Final = 50 * MS  # for a report that is still under way on the order-entry session
 REQUEST_TYPE: Final = "U1"
 
 
@@ -47,7 +48,15 @@ class Sweep:
     )  # fmt: skip
 
     def __init__(
-        self, no: int, wanted: int, *, clean: bool, final: bool, logons: int, queries: list[EventResendQuery], now: Now
+        self,
+        no: int,
+        wanted: int,
+        *,
+        clean: bool,
+        final: bool,
+        logons: int,
+        queries: list[EventResendQuery],
+        now: Now,
     ) -> None:
         self.no = no
         self.wanted = wanted
@@ -76,9 +85,9 @@ class Sweep:
             self.barrier_ns = mono_ns
 
     def settle(self, mono_ns: int) -> None:
-        """Wait for the tape once more."""
+        """Wait for the tape once more, and a little longer."""
         self.settled = True
-        self.barrier_ns = mono_ns
+        self.barrier_ns = mono_ns + SETTLE_NS
 
     @property
     def begins(self) -> list[str]:

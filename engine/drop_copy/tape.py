@@ -4,7 +4,7 @@ Events come on `oe.tape` (which may lose them) and in replays on `oe.ask`; only 
 what comes out is the tape, each event once, in order. Anything further shows a gap, and the rest is asked for.
 
 `caught_up_since(t)`: order entry's beat carries the last number and order entry's monotonic clock. When a beat made
-at or after `t` has arrived and the tape stands at its number, then everything that order entry had published at `t` is
+after `t` has arrived and the tape stands at its number, then everything that order entry had published at `t` is
 here. All processes but remote workers run on one host, so their monotonic clocks are one.
 
 When order entry can't replay so far back it answers with a snapshot. Then the tape is taken up as far back as it goes
@@ -110,4 +110,4 @@ class TapeFollower:
     def caught_up_since(self, mono_ns: int) -> bool:
         """Say whether everything is here that order entry had published at `mono_ns`."""
         beat = self.beat
-        return beat is not None and beat.mono_ns >= mono_ns and self.tape_no >= beat.tape_no
+        return beat is not None and beat.mono_ns > mono_ns and self.tape_no >= beat.tape_no
