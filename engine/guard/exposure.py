@@ -20,165 +20,23 @@ from typing import Final, Literal
 
 import msgspec
 
-from engine.common.fixed_point import MONEY_DECIMALS, QTY_DECIMALS, parse_fixed
 from engine.common.ids import SLOT_FOREIGN, SLOT_OPERATOR
-from engine.config import Config, InstrumentConfig, LimitsConfig
+from engine.config import Config, InstrumentConfig
+from engine.guard.lines import Line, Scope
 from engine.guard.markets import Market
 from engine.messages.commands import NewOrder, ReplaceOrder, Side, TimeInForce
-from engine.messages.executions import TERMINAL, EventKind, OrderEvent, OrdersSnapshot, OrderState, PositionState
-from engine.orders.position import Position
+from engine.messages.executions import (
+    TERMINAL,
+    EventKind,
+    OrderEvent,
+    OrdersSnapshot,
+    OrderState,
+)
 
-NO_LIMIT: Final = 1 << 62
 SUBMITS: Final = frozenset({EventKind.SUBMITTED, EventKind.REPLACE_SUBMITTED, EventKind.CANCEL_SUBMITTED})
 WORKING: Final = frozenset({OrderState.NEW, OrderState.PARTIALLY_FILLED})
 TAKES_AT_ONCE: Final = frozenset({TimeInForce.IOC.value, TimeInForce.FOK.value})
 RequestKind = Literal["new", "replace", "cancel"]
-
-
-class Scope:
-    """Limits of an account, market or strategy, and how much of each is used."""
-
-    __slots__ = (
-        "gross",
-        "max_gross_notional",
-        "max_loss",
-        "max_open_orders",
-        "max_order_notional",
-        "max_order_qty",
-        "max_position",
-        "max_unacknowledged",
-        "open_orders",
-        "profit",
-        "text",
-        "unacknowledged",
-        "worst",
-    )
-
-    def __init__(self, text: str, limits: LimitsConfig | None) -> None:
-        self.text = text
-        self.max_order_qty = self.max_order_notional = self.max_position = NO_LIMIT
-        self.max_open_orders = self.max_gross_notional = self.max_unacknowledged = self.max_loss = NO_LIMIT
-        if limits is not None:
-            self.max_order_qty = parse_fixed(limits.max_order_qty, QTY_DECIMALS)
-            self.max_order_notional = parse_fixed(limits.max_order_notional, MONEY_DECIMALS)
-            self.max_position = parse_fixed(limits.max_position, QTY_DECIMALS)
-            self.max_open_orders = limits.max_open_orders
-            self.max_gross_notional = parse_fixed(limits.max_gross_notional, MONEY_DECIMALS)
-            self.max_unacknowledged = limits.max_unacknowledged
-            self.max_loss = parse_fixed(limits.max_loss, MONEY_DECIMALS)
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget what is used."""
-        self.open_orders = 0
-        self.unacknowledged = 0
-        self.gross = 0
-        self.worst = 0
-        self.profit = 0
-
-
-class Line:
-    """One strategy's position and open quantity in one market, or the account's (strategy None).
-
-    Attributes:
-        worst: the worse of both sides, quantity. notional: the position at its mark, money.
-        base: profit at which today began, None while it isn't known. today: what it adds to its scopes' profit.
-    """
-
-    __slots__ = (
-        "base",
-        "market",
-        "notional",
-        "open_buy",
-        "open_orders",
-        "open_sell",
-        "position",
-        "scopes",
-        "strategy",
-        "today",
-        "worst",
-    )
-
-    def __init__(self, strategy: int | None, market: Market, scopes: tuple[Scope, ...]) -> None:
-        self.strategy = strategy
-        self.market = market
-        self.scopes = scopes
-        self.base: int | None = None
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget everything but where today began; the scopes are cleared by the caller."""
-        self.position = Position()
-        self.open_buy = self.open_sell = self.open_orders = 0
-        self.worst = self.notional = self.today = 0
-
-    @property
-    def unrealised(self) -> int:
-        """Profit of the open position at the mark, money; 0 without a mark."""
-        market = self.market
-        return self.position.qty * market.mark * market.multiplier - self.position.cost if market.mark else 0
-
-    @property
-    def profit(self) -> int:
-        """Realised + marked - fees since the journal began, money."""
-        return self.position.realised + self.unrealised - self.position.fees
-
-    def add_open(self, side: int, qty: int) -> None:
-        """Count more (or less) open quantity of a side."""
-        if side == 1:
-            self.open_buy += qty
-        else:
-            self.open_sell += qty
-        self.restate()
-
-    def restate(self) -> None:
-        """Tell the scopes what the worse side is now."""
-        held = self.position.qty
-        worst = max(held + self.open_buy, self.open_sell - held)
-        change = worst - self.worst
-        if change:
-            self.worst = worst
-            for scope in self.scopes:
-                scope.worst += change
-
-    def revalue(self) -> None:
-        """Tell the scopes what the position is worth now."""
-        position, market = self.position, self.market
-        value = position.qty * market.mark * market.multiplier if market.mark else position.cost
-        today = 0
-        if self.base is not None:
-            today = position.realised - position.fees + value - position.cost - self.base
-        notional = value if value >= 0 else -value
-        notional_change = notional - self.notional
-        today_change = today - self.today
-        self.notional = notional
-        self.today = today
-        for scope in self.scopes:
-            scope.gross += notional_change
-            scope.profit += today_change
-
-    def fill(self, side: int, qty: int, price: int, fee: int) -> None:
-        """Book a fill."""
-        self.position.fill(side, qty, price, fee, self.market.multiplier)
-        self.restate()
-        self.revalue()
-
-    def move(self, qty: int, cost: int) -> None:
-        """Book a stated change of the position, which is no fill."""
-        self.position.qty += qty
-        self.position.cost += cost
-        self.restate()
-        self.revalue()
-
-    def load(self, state: PositionState) -> None:
-        """Take a position over as order entry says it."""
-        position = self.position
-        position.qty, position.cost = state.qty, state.cost
-        position.realised, position.fees = state.realised, state.fees
-        position.volume, position.fills = state.volume, state.fills
-        position.buy_qty, position.sell_qty = state.buy_qty, state.sell_qty
-        self.restate()
-        self.revalue()
 
 
 class Order(msgspec.Struct):
@@ -249,7 +107,7 @@ class Exposure:
 
     Attributes:
         markets: by symbol. orders: every ClOrdID of every order that is not over. requests: unanswered, by ClOrdID.
-        reserved: requests without a tape event, by command number, oldest first.
+        reserved: requests without a tape event, by command key (unique over epochs), oldest first.
         account: the account's scope. unknown: orders with an unknown outcome. foreign: events of orders not ours.
     """
 
@@ -259,7 +117,8 @@ class Exposure:
         self.names.setdefault(SLOT_OPERATOR, "operator")
         self.names.setdefault(SLOT_FOREIGN, "foreign")
         self.strategies: dict[int, Scope] = {
-            strategy.slot: Scope(f"strategy {name}", strategy.limits) for name, strategy in config.strategies.items()
+            strategy.slot: Scope(f"strategy {name}", strategy.limits)
+            for name, strategy in config.strategies.items()
         }
         self.market_scopes: dict[str, Scope] = {}
         self.markets: dict[str, Market] = {}
@@ -313,7 +172,15 @@ class Exposure:
     # -- reservations
 
     def reserve_new(
-        self, intent: NewOrder, line: Line, account: Line, *, epoch: int, no: int, mono_ns: int, peer: str = ""
+        self,
+        intent: NewOrder,
+        line: Line,
+        account: Line,
+        *,
+        epoch: int,
+        no: int,
+        mono_ns: int,
+        peer: str = "",
     ) -> Order:
         """Count a new order from its approval on."""
         cl_ord_id = intent.cl_ord_id
@@ -353,7 +220,9 @@ class Exposure:
         self._take_request(request)
         self._apply_replace(request)
 
-    def reserve_cancel(self, cl_ord_id: str, order: Order, *, epoch: int, no: int, mono_ns: int, peer: str = "") -> None:
+    def reserve_cancel(
+        self, cl_ord_id: str, order: Order, *, epoch: int, no: int, mono_ns: int, peer: str = ""
+    ) -> None:
         """Remember that a cancel is on its way; it changes no exposure."""
         self._take_request(Request(cl_ord_id, "cancel", order, epoch, no, mono_ns, peer))
         order.cancel_ns = mono_ns
@@ -464,7 +333,17 @@ class Exposure:
         line = self.line(event.strategy, event.symbol)
         account = self.account_lines[event.symbol]
         order = Order(
-            event.order, event.strategy, event.side, line.market, line, account, event.price, event.qty, 0, event.tif, []
+            event.order,
+            event.strategy,
+            event.side,
+            line.market,
+            line,
+            account,
+            event.price,
+            event.qty,
+            0,
+            event.tif,
+            [],
         )
         self.orders[event.order] = self.open[event.order] = order
         for each in (line, account):
@@ -478,13 +357,18 @@ class Exposure:
             self.unknown += 1 if event.state is OrderState.UNKNOWN else -1
         order.state = event.state
         order.price, order.qty, order.cum = event.price, event.qty, event.cum_qty
-        order.leaves = max(event.leaves_qty, event.qty - event.cum_qty)  # the larger: an order entry that counts less is no proof
+        order.leaves = max(
+            event.leaves_qty, event.qty - event.cum_qty
+        )  # the larger: an order entry that counts less is no proof
         order.order_id = event.order_id or order.order_id
         order.wall_ns = event.wall_ns
         cl_ord_id = event.cl_ord_id
         if cl_ord_id and cl_ord_id != order.cl_ord_id:
             order.cl_ord_id = cl_ord_id
-            if self.orders.setdefault(cl_ord_id, order) is order and cl_ord_id not in (order.order, *order.ids):
+            if self.orders.setdefault(cl_ord_id, order) is order and cl_ord_id not in (
+                order.order,
+                *order.ids,
+            ):
                 order.ids = (*order.ids, cl_ord_id)
         if event.new_qty:
             order.new_price, order.new_qty = event.new_price, event.new_qty
@@ -502,7 +386,8 @@ class Exposure:
         request = self.requests.get(order.replace_id)
         return (request is None or request.seen) and (
             event.state in WORKING
-            or event.kind in (EventKind.REPLACED, EventKind.REPLACE_REJECTED, EventKind.RESOLVED, EventKind.NOT_SENT)
+            or event.kind
+            in (EventKind.REPLACED, EventKind.REPLACE_REJECTED, EventKind.RESOLVED, EventKind.NOT_SENT)
         )
 
     def _end_replace(self, order: Order) -> None:
@@ -688,6 +573,16 @@ class Exposure:
                 fresh.append((*key, base))
             line.base = base
             line.revalue()
+        return fresh
+
+    def rebase(self, strategy: int | None, symbol: str) -> list[tuple[int | None, str, int]]:
+        """Let today's loss of a strategy, a market or (neither named) the account begin now; return what to journal."""
+        fresh = []
+        for line in self.all_lines():
+            if line.strategy == strategy and symbol in ("", line.market.symbol) and line.base is not None:
+                line.base = line.profit
+                line.revalue()
+                fresh.append((line.strategy, line.market.symbol, line.base))
         return fresh
 
     def close_day(self) -> None:

@@ -1,9 +1,11 @@
-"""All pre-trade controls, in the order in which they run, and the check that a configuration can be held at all.
+"""All pre-trade controls, in the order in which they run.
+
+Whether they can be held at all is `check_config`, which lives in `check.py` and is given on from here.
 
 Each control is a small class with its own configuration and one method, `check`, that answers None or a `Breach`: a
 value, never an exception. A control reads the ask (what an intent wants, worked out once), the way (everything that
-belongs to one strategy in one market, looked up once) and the time; none of them changes anything, but the two that
-count what passed: the duplicate throttle and the tokens, which therefore run when all others agreed.
+belongs to one strategy in one market, looked up once) and the time; none of them changes anything, but the tokens,
+which are taken and therefore run last. What passed is remembered for the duplicate throttle after that.
 
 Replaces run through the same controls as new orders. They are judged by what they add: the larger of old and new less
 what is counted already. A request that can only reduce what is at stake passes the limits on stakes, so that a scope
@@ -15,15 +17,17 @@ from typing import Final, Protocol
 import msgspec
 
 from engine.common.clock import MS
-from engine.common.ids import SLOT_MAX
-from engine.config import Config, LimitsConfig, RiskConfig
-from engine.guard.exposure import Exposure, Line, Order, Scope
+from engine.config import RiskConfig
+from engine.guard.check import check_config
+from engine.guard.exposure import Exposure, Order
 from engine.guard.gate import Gate
+from engine.guard.lines import Line, Scope
 from engine.guard.markets import BP, Market
-from engine.guard.rate_limit import EXPLICIT, WriteBudget, write_rate
-from engine.kalshi.rate_limits import TIERS
+from engine.guard.rate_limit import WriteBudget
 from engine.messages.commands import NewOrder, ReplaceOrder, Side, TimeInForce
 from engine.messages.executions import OrderState
+
+__all__ = ["Ask", "Breach", "Control", "Duplicate", "Way", "check_config", "controls", "way_of"]
 
 BAND_TICKS: Final = 1000  # venue.md section 4, price bands: 1000 ticks of 0.0001
 GROUP_MAX: Final = 64
@@ -148,7 +152,9 @@ class Halted:
         if way.latched:
             return Breach(self.name, way.scopes[0].text, f"{way.scopes[0].text} is halted: {way.latched}")
         if way.market.latched:
-            return Breach(self.name, way.scopes[1].text, f"{way.scopes[1].text} is halted: {way.market.latched}")
+            return Breach(
+                self.name, way.scopes[1].text, f"{way.scopes[1].text} is halted: {way.market.latched}"
+            )
         return None
 
 
@@ -194,12 +200,18 @@ class Fresh:
         market, scope = way.market, way.scopes[1].text
         silent_ns = ask.mono_ns - self._gate.feed_ns
         if silent_ns > self._stale_ns:
-            return Breach(self.name, scope, f"market data is silent for {silent_ns // MS} ms", self._stale_ns, silent_ns)
+            return Breach(
+                self.name, scope, f"market data is silent for {silent_ns // MS} ms", self._stale_ns, silent_ns
+            )
         if not market.usable:
-            why = market.state.value if market.bid or market.ask else f"{market.state.value}, both sides empty"
+            why = (
+                market.state.value if market.bid or market.ask else f"{market.state.value}, both sides empty"
+            )
             return Breach(self.name, scope, f"the book of {market.symbol} can't be traded on: {why}")
         if not market.position_known:
             return Breach(self.name, scope, f"no opening position of {market.symbol} is known")
+        if market.doubt:
+            return Breach(self.name, scope, market.doubt)
         return None
 
 
@@ -215,9 +227,13 @@ class Form:
     def check(self, ask: Ask, way: Way) -> Breach | None:
         market, qty, price = way.market, ask.qty, ask.price
         if qty <= 0 or qty % market.lot or qty > PRICE_FORM_MAX:
-            return self._no(way, f"quantity {qty} is not a positive multiple of {market.lot}", market.lot, qty)
+            return self._no(
+                way, f"quantity {qty} is not a positive multiple of {market.lot}", market.lot, qty
+            )
         if price <= 0 or price % market.tick or price > PRICE_FORM_MAX:
-            return self._no(way, f"price {price} is not a positive multiple of the tick {market.tick}", market.tick, price)
+            return self._no(
+                way, f"price {price} is not a positive multiple of the tick {market.tick}", market.tick, price
+            )
         if ask.side not in (Side.BUY, Side.SELL):
             return self._no(way, f"side {ask.side} is neither 1 nor 2", 0, ask.side)
         new = ask.new
@@ -244,7 +260,9 @@ class Form:
         if ask.side != order.side or way.market is not order.market:
             return self._no(way, "a replace can't change side or market")
         if ask.leaves <= 0:
-            return self._no(way, f"the new total is not above the {order.cum} that are filled", order.cum, ask.qty)
+            return self._no(
+                way, f"the new total is not above the {order.cum} that are filled", order.cum, ask.qty
+            )
         if order.new_qty or order.state is OrderState.UNKNOWN:
             return self._no(way, "the order has a replace in flight or an unknown outcome")
         return None
@@ -368,7 +386,9 @@ class Band:
             if not best or price * 10 <= best * 12 or price <= best + BAND_TICKS:
                 return None
             limit = max(best * 12 // 10, best + BAND_TICKS)
-        return Breach(self.name, way.scopes[1].text, f"price {price} is outside the venue's band, {limit}", limit, price)
+        return Breach(
+            self.name, way.scopes[1].text, f"price {price} is outside the venue's band, {limit}", limit, price
+        )
 
 
 class SelfCross:
@@ -572,112 +592,6 @@ def controls(gate: Gate, budget: WriteBudget, risk: RiskConfig) -> tuple[Control
         MaxLoss(),
         Tokens(budget),
     )
-
-
-# -- a configuration that can be held ------------------------------------------------------------------------------
-
-
-def _limits_problems(where: str, limits: LimitsConfig) -> list[str]:
-    problems = []
-    try:
-        scope = Scope(where, limits)
-    except ValueError as error:
-        return [f"{where}: {error}"]
-    for name in ("max_order_qty", "max_order_notional", "max_position", "max_gross_notional", "max_loss"):
-        if getattr(scope, name) <= 0:
-            problems.append(f"{where}.{name} must be above zero, it is {getattr(limits, name)!r}")
-    for name in ("max_open_orders", "max_unacknowledged"):
-        if getattr(limits, name) < 1:
-            problems.append(f"{where}.{name} must be at least 1, it is {getattr(limits, name)}")
-    return problems
-
-
-def _rate_problems(config: Config) -> list[str]:
-    rate, risk = config.rate, config.risk
-    try:
-        per_s, capacity = write_rate(rate)
-    except KeyError:
-        return [f"rate.tier {rate.tier!r} is none of {', '.join(TIERS)}, unlimited, explicit"]
-    if rate.tier == EXPLICIT and (per_s <= 0 or capacity <= 0):
-        return ["rate.write_per_s and rate.write_capacity must be above zero with tier `explicit`"]
-    if rate.cost < 0 or any(cost < 0 for cost in rate.costs.values()):
-        return ["rate.cost and rate.costs must not be negative"]
-    if not 0 <= rate.cancel_reserve_percent < 100:
-        return [f"rate.cancel_reserve_percent must be 0 to 99, it is {rate.cancel_reserve_percent}"]
-    if not capacity:
-        return []
-    problems = []
-    reserve = capacity * rate.cancel_reserve_percent // 100
-    dearest = max(rate.costs.get("D", rate.cost), rate.costs.get("G", rate.cost))
-    if dearest + reserve > capacity:
-        problems.append(f"rate: an order costs {dearest} tokens, but only {capacity - reserve} are ever there for it")
-    cancel = rate.costs.get("F", rate.cost)
-    if cancel > capacity:
-        problems.append(f"rate: a cancel costs {cancel} tokens, but the bucket holds {capacity}")
-    if risk.account.max_open_orders * cancel > per_s * risk.kill_within_s:
-        can = per_s * risk.kill_within_s // cancel
-        problems.append(
-            f"risk.account.max_open_orders is {risk.account.max_open_orders}, but at {per_s} tokens a second and {cancel} "
-            f"a cancel a halt can cancel only {can} within risk.kill_within_s = {risk.kill_within_s}"
-        )
-    return problems
-
-
-def _instrument_problems(config: Config) -> list[str]:
-    problems = []
-    for symbol, instrument in config.instruments.items():
-        where = f"instruments.{symbol}"
-        try:
-            market = Market(symbol, instrument, configured=True)
-        except ValueError as error:
-            problems.append(f"{where}.tick: {error}")
-            continue
-        if market.tick <= 0 or market.multiplier <= 0:
-            problems.append(f"{where}: tick and contract_multiplier must be above zero")
-        if not 0 <= market.collar_bp < BP:
-            problems.append(f"{where}.collar_bp must be 0 to {BP - 1}, it is {market.collar_bp}")
-    return problems
-
-
-def _strategy_problems(config: Config) -> list[str]:
-    problems = []
-    slots: dict[int, str] = {}
-    for name, strategy in config.strategies.items():
-        where = f"strategies.{name}"
-        if not 1 <= strategy.slot <= SLOT_MAX:
-            problems.append(f"{where}.slot must be 1 to {SLOT_MAX}, it is {strategy.slot}")
-        if strategy.slot in slots:
-            problems.append(f"{where}.slot {strategy.slot} is also that of {slots[strategy.slot]}")
-        slots.setdefault(strategy.slot, name)
-        problems += [
-            f"{where}.markets: {symbol} has no [{table}]"
-            for symbol in strategy.markets
-            for table, known in (("instruments", config.instruments), ("risk.markets", config.risk.markets))
-            if symbol not in known
-        ]
-        problems += _limits_problems(f"{where}.limits", strategy.limits)
-    return problems
-
-
-def check_config(config: Config) -> list[str]:
-    """Return what is wrong with the limits of a configuration, one sentence each; empty when it can be held.
-
-    Above all: everything that may be open can be cancelled within kill_within_s at the tier's write rate.
-    """
-    risk = config.risk
-    problems = _limits_problems("risk.account", risk.account)
-    for symbol, limits in risk.markets.items():
-        problems += _limits_problems(f"risk.markets.{symbol}", limits)
-        if symbol not in config.instruments:
-            problems.append(f"risk.markets.{symbol} has no [instruments]")
-    if risk.unknown_orders not in ("block", "allow"):
-        problems.append(f"risk.unknown_orders is `block` or `allow`, not {risk.unknown_orders!r}")
-    for name in ("intent_max_age_ms", "command_expiry_ms", "stale_feed_ms", "worker_silent_ms", "kill_within_s"):
-        if getattr(risk, name) < 1:
-            problems.append(f"risk.{name} must be at least 1, it is {getattr(risk, name)}")
-    if risk.duplicate_window_ms < 0:
-        problems.append(f"risk.duplicate_window_ms must not be negative, it is {risk.duplicate_window_ms}")
-    return problems + _strategy_problems(config) + _instrument_problems(config) + _rate_problems(config)
 
 
 def way_of(exposure: Exposure, slot: int, symbol: str) -> Way:

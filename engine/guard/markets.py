@@ -16,7 +16,8 @@ from engine.messages.commands import Side
 from engine.messages.market_data import BookSnapshot, FeedState, TopOfBook
 
 if TYPE_CHECKING:
-    from engine.guard.exposure import Line, Order
+    from engine.guard.exposure import Order
+    from engine.guard.lines import Line
 
 PRICE_MAX: Final = 1 << 62
 BP: Final = 10_000
@@ -28,7 +29,7 @@ class Market:
     Attributes:
         multiplier: dollars per contract per dollar of price. tick: price step. lot: quantity step, 1/100 contract.
         lines: every position in this market, the account's first, that the mark values.
-        latched: why the market is halted, or empty.
+        latched: why the market is halted, or empty. doubt: why its position may be wrong just now, or empty.
         position_known: an opening position is known, so that the account's position can be believed.
         configured: [risk.markets] names it: orders may be sent.
     """
@@ -40,6 +41,7 @@ class Market:
         "buys",
         "collar_bp",
         "configured",
+        "doubt",
         "last",
         "latched",
         "lines",
@@ -65,6 +67,7 @@ class Market:
         self.configured = configured
         self.position_known = False
         self.latched = ""
+        self.doubt = ""
         self.state = FeedState.WAITING
         self.usable = False
         self.bid = self.ask = self.last = self.mark = 0

@@ -7,7 +7,9 @@ what was latched and by whom, never reuses an epoch, and measures today's loss f
 import msgspec
 
 
-class EpochStarted(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="epoch_started"):
+class EpochStarted(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="epoch_started"
+):
     """The guard took over, or took over again, with a new epoch; every older one is void."""
 
     epoch: int
@@ -25,7 +27,9 @@ class LatchSet(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
     symbol: str = ""
 
 
-class LatchReleased(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="latch_released"):
+class LatchReleased(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="latch_released"
+):
     """An operator armed a scope again."""
 
     wall_ns: int
@@ -35,7 +39,9 @@ class LatchReleased(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     symbol: str = ""
 
 
-class PositionAccepted(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="position_accepted"):
+class PositionAccepted(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="position_accepted"
+):
     """An operator stated a position (1/100 contract, signed) that FIX can't show."""
 
     wall_ns: int
@@ -45,7 +51,9 @@ class PositionAccepted(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit
     who: str
 
 
-class GapAccepted(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="gap_accepted"):
+class GapAccepted(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="gap_accepted"
+):
     """An operator accepted a hole in the drop copy, named by drop copy's own text."""
 
     wall_ns: int

@@ -46,7 +46,7 @@ class TokenBucket:
     __slots__ = ("_at_ns", "_full", "_level", "_per_s")
 
     def __init__(self, per_s: int, capacity: int) -> None:
-        assert per_s > 0 and capacity > 0, "a bucket without tokens never grants anything"
+        assert min(per_s, capacity) > 0, "a bucket without tokens never grants anything"
         self._per_s = per_s
         self._full = capacity * SECOND
         self._level = self._full

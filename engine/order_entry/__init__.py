@@ -1,0 +1,1 @@
+"""The actor that owns the order-entry session and the order journal."""

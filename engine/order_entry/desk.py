@@ -8,7 +8,7 @@ Reject(35=3) and BusinessMessageReject(35=j) name nothing else (venue.md section
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from engine.common.actor import Outbox
+from engine.common.actor import LinkEvent, Outbox
 from engine.common.clock import Now
 from engine.fix.events import Event
 from engine.messages.commands import CancelOrder
@@ -39,7 +39,7 @@ class Client(Protocol):
 
     def start(self, now: Now) -> None: ...
     def stop(self, now: Now) -> None: ...
-    def on_link(self, event: object, reason: str, now: Now) -> list[Event]: ...
+    def on_link(self, event: LinkEvent, reason: str, now: Now) -> list[Event]: ...
     def on_bytes(self, data: bytes, now: Now) -> list[Event]: ...
     def on_deadline(self, now: Now) -> list[Event]: ...
     def send(self, msg_type: str, body: str, now: Now, trigger_ns: int = 0) -> int: ...
@@ -152,12 +152,22 @@ class Desk:
     ) -> None:
         """Emit an event that is no execution report. One that can't follow the order's state is only logged."""
         if (order.event.state, kind) not in TRANSITIONS:
-            self.out.log("alert", f"order {order.event.order} is {order.event.state.value}: {kind.value} ignored: {text}")
+            self.out.log(
+                "alert",
+                f"order {order.event.order} is {order.event.state.value}: {kind.value} ignored: {text}",
+            )
             return
         numbers = self.ledger.numbers(order.event.strategy)
         self.emit(
             orders.told(
-                order, kind, numbers, now.wall_ns, request_id=request_id, reason=reason, text=text, source=source
+                order,
+                kind,
+                numbers,
+                now.wall_ns,
+                request_id=request_id,
+                reason=reason,
+                text=text,
+                source=source,
             )
         )
 
@@ -171,8 +181,11 @@ class Desk:
     def answered(self, request_id: str) -> None:
         """Forget a request: the venue has spoken of it."""
         seq = self._seq_of.pop(request_id, None)
-        if seq is not None:
-            self.sent.pop(seq, None)
+        sent = self.sent.get(seq) if seq is not None else None
+        if (
+            seq is not None and sent is not None and sent.request_id == request_id
+        ):  # numbers may have begun anew
+            del self.sent[seq]
 
     def refused(self, seq: int | None, request_id: str) -> Sent | None:
         """Take out the request that a 35=3 or 35=j is about, by RefSeqNum or BusinessRejectRefID."""
@@ -196,7 +209,9 @@ class Desk:
         assert client is not None, "without a session nothing is cancelled"
         event = order.event
         self.emit(orders.requested(order, request, self.ledger.numbers(event.strategy), now.wall_ns))
-        seq = client.send("F", wire.cancel_body(request, orig_cl_ord_id, event.order_id), now, request.trigger_ns)
+        seq = client.send(
+            "F", wire.cancel_body(request, orig_cl_ord_id, event.order_id), now, request.trigger_ns
+        )
         self.on_wire(seq, "F", request.cl_ord_id, event.order)
         self.count.cancels += 1
         if not self.journal_ok:

@@ -6,7 +6,8 @@ Rules (venue.md section 4, design section 5):
   order that is over is dropped, a Trade without a key is left to drop copy;
 * a report belongs to the order that ClOrdID, OrigClOrdID or OrderID names, in this order; if none does, a ClOrdID of
   our layout makes it an order of that strategy that the journal had lost, any other makes it foreign;
-* `EXCHANGE_UNAVAILABLE` is no reject: the outcome is unknown;
+* `EXCHANGE_UNAVAILABLE` is no reject: the outcome is unknown. Nor is `ORDER_ALREADY_EXISTS`, because no ClOrdID is
+  sent twice: the order that exists is this one;
 * a Reject(35=3) or BusinessMessageReject(35=j) means that the request never reached the book;
 * a report for an order that is over is recorded as late and moves the position, never the state. If it shows that an
   order which was concluded not to be open is open after all, that is an alert, and the order is cancelled.
@@ -14,10 +15,13 @@ Rules (venue.md section 4, design section 5):
 
 from typing import Final
 
+import msgspec
+
 from engine.common.clock import SECOND, Now
 from engine.common.ids import SLOT_FOREIGN, slot_of
-from engine.kalshi.exec_id import is_key, parse_exec_id
+from engine.kalshi.exec_id import parse_exec_id
 from engine.kalshi.messages import BusinessMessageReject, ExecutionReport, OrderCancelReject
+from engine.kalshi.texts import CANNOT_UPDATE_FILLED_ORDER, EXCHANGE_UNAVAILABLE, ORDER_ALREADY_EXISTS
 from engine.messages.commands import Side
 from engine.messages.executions import EventKind, OrderEvent, OrderState, ReportCopy, Source
 from engine.order_entry.desk import Desk
@@ -28,7 +32,6 @@ from engine.orders.order import TRANSITIONS, ExecKey, Order
 SILENT_END_NS: Final = SECOND
 """How long after the last report an IOC or FOK without a cancel report (21007=N) counts as done."""
 
-_UNAVAILABLE: Final = "EXCHANGE_UNAVAILABLE"
 _KINDS: Final = {
     "0": EventKind.NEW,
     "F": EventKind.TRADE,
@@ -52,16 +55,17 @@ _STATES: Final = {
     "C": OrderState.EXPIRED,
     "E": OrderState.PENDING_REPLACE,
 }
+_DUPLICATE: Final = 6  # OrdRejReason(103)
 _GONE_REASONS: Final = (0, 1)  # CxlRejReason(102): too late, unknown order
-_GONE_TEXT: Final = "CANNOT_UPDATE_FILLED_ORDER"
 
 
 def exec_key(exec_id: str) -> ExecKey:
     """Return the comparable key of an ExecID, () for one that is none or malformed."""
     try:
-        return parse_exec_id(exec_id) if is_key(exec_id) else ()
+        key = parse_exec_id(exec_id)
     except ValueError:
         return ()
+    return key if key[0] >= 0 and key[1] >= 0 else ()
 
 
 def copy_of(report: ExecutionReport) -> ReportCopy:
@@ -117,7 +121,9 @@ class Reports:
         desk.count.reports += 1
         kind = _KINDS.get(report.exec_type)
         if kind is None:
-            desk.out.log("alert", f"ExecType {report.exec_type[:8]!r} of {report.cl_ord_id[:64]} is not understood")
+            desk.out.log(
+                "alert", f"ExecType {report.exec_type[:8]!r} of {report.cl_ord_id[:64]} is not understood"
+            )
             return
         key = exec_key(report.exec_id)
         if key:
@@ -129,7 +135,7 @@ class Reports:
             desk.out.log("alert", f"Trade without an ExecID for {report.cl_ord_id[:64]}: left to drop copy")
             return
         elif report.exec_id:
-            report = _without_key(report)
+            report = msgspec.structs.replace(report, exec_id="")  # `-1;-1` must not be on the tape as a key
         if source is Source.SESSION:
             desk.answered(report.cl_ord_id)
         order = ledger.find(report.cl_ord_id, report.orig_cl_ord_id, report.order_id)
@@ -177,7 +183,10 @@ class Reports:
     def _is_no_reject(self, order: Order, report: ReportCopy, now: Now) -> bool:
         # A Rejected report that rejects no new order: a doubt, or the refusal of a replace or cancel.
         desk = self.desk
-        if _UNAVAILABLE in report.text:
+        exists = ORDER_ALREADY_EXISTS in report.text or report.reason == _DUPLICATE
+        in_doubt = exists or EXCHANGE_UNAVAILABLE in report.text
+        pending = order.requests.get(report.cl_ord_id)
+        if in_doubt and pending is None:
             if not order.terminal and not desk.is_unknown(order):
                 desk.tell(
                     order,
@@ -190,7 +199,6 @@ class Reports:
                 )
             self.recovery.hold_off(order, UNAVAILABLE_NS, now)
             return True
-        pending = order.requests.get(report.cl_ord_id)
         if pending is None:
             return False
         self._refuse_request(order, report.cl_ord_id, pending.replace, report.reason, report.text, now)
@@ -221,10 +229,15 @@ class Reports:
         desk.count.late += 1
         event = order.event
         if kind is EventKind.TRADE and event.state is not OrderState.FILLED:
-            desk.out.log("alert", f"late fill of {report.last_qty} for {event.order}, which is {event.state.value}")
+            desk.out.log(
+                "alert", f"late fill of {report.last_qty} for {event.order}, which is {event.state.value}"
+            )
         shows_open = kind in (EventKind.NEW, EventKind.REPLACED, EventKind.TRADE) and report.leaves_qty > 0
         if shows_open and order.resolved and source is Source.SESSION:
-            desk.out.log("alert", f"{event.order} is open at the venue but was concluded {event.state.value}: cancelling")
+            desk.out.log(
+                "alert",
+                f"{event.order} is open at the venue but was concluded {event.state.value}: cancelling",
+            )
             self.recovery.strays[event.order] = None
 
     def _on_unmatched(
@@ -241,14 +254,18 @@ class Reports:
         first = report.orig_cl_ord_id if slot_of(report.orig_cl_ord_id) is not None else report.cl_ord_id
         slot = slot_of(first)
         if slot is not None:
-            desk.out.log("alert", f"order {first} of slot {slot} is not in the journal: recovered from its reports")
+            desk.out.log(
+                "alert", f"order {first} of slot {slot} is not in the journal: recovered from its reports"
+            )
             self._on_known(orders.heard_of(report, slot, first, now.wall_ns), kind, report, key, source, now)
             return
         desk.count.foreign += 1
         if not key:
             return
         named = report.cl_ord_id or report.order_id
-        desk.out.log("alert", f"foreign report {report.exec_id} ({kind.value}) of {named[:64]} in {report.symbol}")
+        desk.out.log(
+            "alert", f"foreign report {report.exec_id} ({kind.value}) of {named[:64]} in {report.symbol}"
+        )
         state = _STATES.get(report.ord_status, OrderState.UNKNOWN)
         self._stand_alone(kind, report, SLOT_FOREIGN, named, state, source, now)
 
@@ -313,7 +330,10 @@ class Reports:
         desk.answered(reject.cl_ord_id)
         order = desk.ledger.find(reject.cl_ord_id, reject.orig_cl_ord_id)
         if order is None:
-            desk.out.log("warning", f"OrderCancelReject for {reject.cl_ord_id[:64]}, which is not ours: {reject.text[:80]}")
+            desk.out.log(
+                "warning",
+                f"OrderCancelReject for {reject.cl_ord_id[:64]}, which is not ours: {reject.text[:80]}",
+            )
             return
         pending = order.requests.get(reject.cl_ord_id)
         if pending is None:
@@ -326,9 +346,11 @@ class Reports:
         self, order: Order, request_id: str, replace: bool, reason: int, text: str, now: Now
     ) -> None:
         desk, recovery = self.desk, self.recovery
-        unavailable = _UNAVAILABLE in text
+        unavailable = EXCHANGE_UNAVAILABLE in text
         desk.count.rejects += 1
-        if not (unavailable and replace):  # a replace in doubt stays in flight: its id may be the one in force
+        if not (
+            unavailable and replace
+        ):  # a replace in doubt stays in flight: its id may be the one in force
             kind = EventKind.REPLACE_REJECTED if replace else EventKind.CANCEL_REJECTED
             desk.tell(
                 order, kind, now, request_id=request_id, reason=reason, text=text, source=Source.SESSION
@@ -336,13 +358,19 @@ class Reports:
         if unavailable:
             if not order.terminal and not desk.is_unknown(order):
                 desk.tell(
-                    order, EventKind.UNKNOWN, now, request_id=request_id, reason=reason, text=text, source=Source.SESSION
+                    order,
+                    EventKind.UNKNOWN,
+                    now,
+                    request_id=request_id,
+                    reason=reason,
+                    text=text,
+                    source=Source.SESSION,
                 )
                 recovery.hold_off(order, UNAVAILABLE_NS, now)
             else:
                 recovery.on_refused(order, gone=False, now=now)
             return
-        gone = reason in _GONE_REASONS or _GONE_TEXT in text
+        gone = reason in _GONE_REASONS or CANNOT_UPDATE_FILLED_ORDER in text
         if not replace or gone:
             recovery.on_refused(order, gone=gone, unheard_of=reason == 1, now=now)
 
@@ -353,9 +381,7 @@ class Reports:
             reject.ref_seq_num, reject.business_reject_ref_id, reject.business_reject_reason, text, now
         )
 
-    def on_refused_request(
-        self, seq: int | None, request_id: str, reason: int, text: str, now: Now
-    ) -> None:
+    def on_refused_request(self, seq: int | None, request_id: str, reason: int, text: str, now: Now) -> None:
         """Apply a refusal by number: the request never reached the book (venue.md section 7)."""
         desk = self.desk
         sent = desk.refused(seq, request_id)
@@ -370,7 +396,9 @@ class Reports:
             if order.heard_of:
                 desk.out.log("alert", f"{sent.order} was refused after it was acknowledged: {text[:200]}")
             elif not order.terminal:
-                desk.tell(order, EventKind.NOT_SENT, now, request_id=sent.request_id, reason=reason, text=text)
+                desk.tell(
+                    order, EventKind.NOT_SENT, now, request_id=sent.request_id, reason=reason, text=text
+                )
             return
         if sent.request_id not in order.requests:
             return
@@ -380,6 +408,14 @@ class Reports:
         )
         if sent.msg_type == "F":
             self.recovery.on_refused(order, gone=False, now=now)
+
+    def on_never_got(self, begin: int, end: int, now: Now) -> None:
+        """The venue asked for our messages `begin` to `end` (0: all after) again: it never got them.
+
+        They were gap-filled, never sent again, so none of them reached the book.
+        """
+        for seq in [seq for seq in self.desk.sent if begin <= seq and (end == 0 or seq <= end)]:
+            self.on_refused_request(seq, "", -1, "the venue never got it, and it is not sent again", now)
 
     # -- orders that end without a word (21007=N)
 
@@ -405,9 +441,3 @@ class Reports:
             if order is not None and not self.desk.is_unknown(order):
                 text = "IOC/FOK: no cancel report comes (21007=N), the rest is gone by its terms"
                 self.desk.tell(order, EventKind.DONE_SILENTLY, now, text=text)
-
-
-def _without_key(report: ReportCopy) -> ReportCopy:
-    # `-1;-1` and malformed ids are no keys: the tape must not carry them as one.
-    fields = {name: getattr(report, name) for name in report.__struct_fields__}
-    return ReportCopy(**{**fields, "exec_id": ""})

@@ -96,10 +96,14 @@ class Ledger:
         Raises:
             AssertionError: the tape has a gap, or the event can't follow: the journal is not ours.
         """
-        assert event.tape_no == self.tape_no + 1, f"the tape goes on with {self.tape_no + 1}, not {event.tape_no}"
+        assert event.tape_no == self.tape_no + 1, (
+            f"the tape goes on with {self.tape_no + 1}, not {event.tape_no}"
+        )
         strategy = event.strategy
         expected = self.strategy_nos.get(strategy, 0) + 1
-        assert event.strategy_no == expected, f"strategy {strategy} goes on with {expected}, not {event.strategy_no}"
+        assert event.strategy_no == expected, (
+            f"strategy {strategy} goes on with {expected}, not {event.strategy_no}"
+        )
         self.tape_no = event.tape_no
         self.strategy_nos[strategy] = expected
         self.tape.append(event)
@@ -130,7 +134,9 @@ class Ledger:
                 self.orders[key] = order
         else:
             before = order.event.state
-            assert (before, event.kind) in TRANSITIONS, f"{event.kind.value} can't follow {before.value} of {key}"
+            assert (before, event.kind) in TRANSITIONS, (
+                f"{event.kind.value} can't follow {before.value} of {key}"
+            )
         order.apply(event, self.exec_key)
         by_id = self._by_id
         by_id[key] = order
@@ -199,7 +205,9 @@ class Ledger:
             tape_no=self.tape_no,
             strategy=strategy,
             strategies={str(slot): no for slot, no in nos.items() if strategy is None or slot == strategy},
-            orders=[o.event for o in self.orders.values() if strategy is None or o.event.strategy == strategy],
+            orders=[
+                o.event for o in self.orders.values() if strategy is None or o.event.strategy == strategy
+            ],
             positions=self.positions.states(strategy),
         )
 

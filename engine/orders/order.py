@@ -49,61 +49,68 @@ class Rule(StrEnum):
 
 
 _S, _K = OrderState, EventKind
-_ALIVE: Final = (_S.SUBMITTING, _S.PENDING_NEW, _S.NEW, _S.PARTIALLY_FILLED, _S.PENDING_REPLACE, _S.PENDING_CANCEL)
+_ALIVE: Final = (
+    _S.SUBMITTING,
+    _S.PENDING_NEW,
+    _S.NEW,
+    _S.PARTIALLY_FILLED,
+    _S.PENDING_REPLACE,
+    _S.PENDING_CANCEL,
+)
 _OVER: Final = (_S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.NOT_SENT)
-_ENDS: Final = {_K.CANCELED: _S.CANCELED, _K.EXPIRED: _S.EXPIRED, _K.REJECTED: _S.REJECTED, _K.NOT_SENT: _S.NOT_SENT}
+_ENDS: Final = {
+    _K.CANCELED: _S.CANCELED,
+    _K.EXPIRED: _S.EXPIRED,
+    _K.REJECTED: _S.REJECTED,
+    _K.NOT_SENT: _S.NOT_SENT,
+}
 _HEARD_OF: Final = frozenset({_K.NEW, _K.TRADE, _K.REPLACED, _K.CANCELED, _K.EXPIRED})
 
 
-def _table() -> dict[tuple[OrderState | None, EventKind], OrderState | Rule]:
-    table: dict[tuple[OrderState | None, EventKind], OrderState | Rule] = {
-        (None, _K.SUBMITTED): _S.SUBMITTING,
-        (None, _K.NOT_SENT): _S.NOT_SENT,
-    }
+_Table = dict[tuple[OrderState | None, EventKind], OrderState | Rule]
+_PENDING: Final = (_K.PENDING_NEW, _K.PENDING_REPLACE, _K.PENDING_CANCEL)
+_REFUSED: Final = (_K.CANCEL_REJECTED, _K.REPLACE_REJECTED)
+
+
+def _alive_rows() -> _Table:
+    table: _Table = {}
+    requests = (_K.REPLACE_SUBMITTED, _K.CANCEL_SUBMITTED)
     for state in _ALIVE:
-        for kind in (_K.PENDING_NEW, _K.PENDING_REPLACE, _K.PENDING_CANCEL, _K.NEW, _K.REPLACED):
+        for kind in (*_PENDING, *requests, *_REFUSED, _K.NEW, _K.REPLACED):
             table[state, kind] = Rule.WORKING
         table[state, _K.TRADE] = Rule.FILL
+        table[state, _K.UNKNOWN] = _S.UNKNOWN
         for kind, end in _ENDS.items():
             table[state, kind] = end
-        for kind in (_K.REPLACE_SUBMITTED, _K.CANCEL_SUBMITTED, _K.CANCEL_REJECTED, _K.REPLACE_REJECTED):
-            table[state, kind] = Rule.WORKING
-        table[state, _K.UNKNOWN] = _S.UNKNOWN
-        table[state, _K.DONE_SILENTLY] = _S.CANCELED
-    # What was acknowledged was sent, and what was never answered isn't done silently.
-    for state in (_S.NEW, _S.PARTIALLY_FILLED):
-        del table[state, _K.NOT_SENT]
-    for state in (_S.SUBMITTING, _S.PENDING_NEW):
-        del table[state, _K.DONE_SILENTLY]
-    for kind in (
-        _K.PENDING_NEW,
-        _K.PENDING_REPLACE,
-        _K.PENDING_CANCEL,
-        _K.CANCEL_SUBMITTED,
-        _K.CANCEL_REJECTED,
-        _K.REPLACE_REJECTED,
-        _K.UNKNOWN,
-    ):
+        # What was never answered isn't done silently; what was acknowledged was sent.
+        if state not in (_S.SUBMITTING, _S.PENDING_NEW):
+            table[state, _K.DONE_SILENTLY] = _S.CANCELED
+        if state in (_S.NEW, _S.PARTIALLY_FILLED):
+            del table[state, _K.NOT_SENT]
+    return table
+
+
+def _unknown_rows() -> _Table:
+    table: _Table = {}
+    for kind in (*_PENDING, *_REFUSED, _K.CANCEL_SUBMITTED, _K.UNKNOWN):
         table[_S.UNKNOWN, kind] = _S.UNKNOWN
     table[_S.UNKNOWN, _K.NEW] = table[_S.UNKNOWN, _K.REPLACED] = Rule.HEARD
     table[_S.UNKNOWN, _K.TRADE] = Rule.HEARD_FILL
     table[_S.UNKNOWN, _K.RESOLVED] = Rule.FOUND_OUT
     for kind, end in _ENDS.items():
         table[_S.UNKNOWN, kind] = end
-    for state in _OVER:
-        for kind in (
-            _K.NEW,
-            _K.TRADE,
-            _K.REPLACED,
-            _K.CANCELED,
-            _K.EXPIRED,
-            _K.REJECTED,
-            _K.CANCEL_SUBMITTED,
-            _K.CANCEL_REJECTED,
-            _K.REPLACE_REJECTED,
-        ):
-            table[state, kind] = Rule.STAYS
     return table
+
+
+def _over_rows() -> _Table:
+    reports = (_K.NEW, _K.TRADE, _K.REPLACED, _K.CANCELED, _K.EXPIRED, _K.REJECTED)
+    kinds = (*reports, *_REFUSED, _K.CANCEL_SUBMITTED)
+    return {(state, kind): Rule.STAYS for state in _OVER for kind in kinds}
+
+
+def _table() -> _Table:
+    first: _Table = {(None, _K.SUBMITTED): _S.SUBMITTING, (None, _K.NOT_SENT): _S.NOT_SENT}
+    return {**first, **_alive_rows(), **_unknown_rows(), **_over_rows()}
 
 
 TRANSITIONS: Final = _table()
@@ -435,7 +442,7 @@ def heard_of(report: ReportCopy, strategy: int, order: str, wall_ns: int) -> Ord
         state=_S.UNKNOWN,
         order=order,
         wall_ns=wall_ns,
-        cl_ord_id=report.cl_ord_id,
+        cl_ord_id=order,
         order_id=report.order_id,
         symbol=report.symbol,
         side=report.side,
@@ -474,8 +481,7 @@ def _carry(
     # The next event of the same order: what the order is stays, what happened is new.
     total = before.qty if qty is None else qty
     cum = before.cum_qty if cum_qty is None else cum_qty
-    over = state in TERMINAL
-    new_price, new_qty = (0, 0) if over else terms
+    leaves, new_price, new_qty = (0, 0, 0) if state in TERMINAL else (max(total - cum, 0), *terms)
     return OrderEvent(
         tape_no=numbers[0],
         strategy=before.strategy,
@@ -493,7 +499,7 @@ def _carry(
         price=before.price if price is None else price,
         qty=total,
         cum_qty=cum,
-        leaves_qty=0 if over else max(total - cum, 0),
+        leaves_qty=leaves,
         last_px=report.last_px if kind is _K.TRADE else 0,
         last_qty=report.last_qty if kind is _K.TRADE else 0,
         fee=report.fee if kind is _K.TRADE else 0,

@@ -63,7 +63,16 @@ class Position:
 
     def totals(self) -> tuple[int, ...]:
         """Return every number, for digests and comparisons."""
-        return (self.qty, self.cost, self.realised, self.fees, self.volume, self.fills, self.buy_qty, self.sell_qty)
+        return (
+            self.qty,
+            self.cost,
+            self.realised,
+            self.fees,
+            self.volume,
+            self.fills,
+            self.buy_qty,
+            self.sell_qty,
+        )
 
     def state(self, symbol: str, strategy: int | None, *, known: bool) -> PositionState:
         """Return it as the bus says it."""
@@ -187,7 +196,10 @@ class Positions:
             if strategy is None or slot == strategy
         ]
         if strategy is None:
-            states += [position.state(symbol, None, known=symbol in known) for symbol, position in self.account.items()]
+            states += [
+                position.state(symbol, None, known=symbol in known)
+                for symbol, position in self.account.items()
+            ]
         return states
 
     def content(self) -> list[object]:
@@ -196,6 +208,8 @@ class Positions:
             sorted((symbol, position.totals()) for symbol, position in self.account.items()),
             sorted((key, position.totals()) for key, position in self.of.items()),
             list(self.known),
-            sorted((symbol, word.key, word.position, word.said, word.last_px) for symbol, word in self.said.items()),
+            sorted(
+                (symbol, word.key, word.position, word.said, word.last_px)
+                for symbol, word in self.said.items()
+            ),
         ]
-

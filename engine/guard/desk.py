@@ -1,0 +1,257 @@
+"""The operator's desk: halt, arm, cancel, flatten, and questions. Every request is answered with a `ControlReply`.
+
+Arm releases the latch of exactly the scope it names. Where that scope had lost its limit, the loss counts anew from
+now: the operator has seen it, and else it would trip again at once. Flatten sends one IOC order a market, as large as the
+account's position, at the far edge of the collar; it passes position and open-order limits, never the token budget nor
+the price form, and it is refused while the scope is latched, because order entry would not send it: arm first.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from engine.common.actor import Outbox
+from engine.common.clock import Now
+from engine.common.ids import SLOT_FOREIGN, SLOT_OPERATOR
+from engine.guard.commander import ORDERS, Commander
+from engine.guard.exposure import Exposure
+from engine.guard.gate import Gate
+from engine.guard.halting import LOGGED_ON, Halting
+from engine.guard.kill_switch import ALL, LatchScope, Sweep
+from engine.guard.limits import way_of
+from engine.guard.lines import Scope
+from engine.guard.markets import Market
+from engine.guard.records import GapAccepted, GuardJournalEntry, PositionAccepted
+from engine.guard.refusals import INTENTS
+from engine.guard.report import Report
+from engine.messages.commands import (
+    AcceptGap,
+    Arm,
+    CancelAll,
+    CancelById,
+    ControlReply,
+    Flatten,
+    GuardQuery,
+    Halt,
+    NewOrder,
+    OpenOrdersQuery,
+    Side,
+    TimeInForce,
+)
+
+OperatorMessage = Halt | Arm | CancelAll | CancelById | Flatten | GuardQuery | OpenOrdersQuery
+OPERATOR_TYPES = (Halt, Arm, CancelAll, CancelById, Flatten, GuardQuery, OpenOrdersQuery)
+
+
+class Desk:
+    """Answers operators."""
+
+    def __init__(
+        self,
+        out: Outbox,
+        record: Callable[[GuardJournalEntry], None],
+        exposure: Exposure,
+        commander: Commander,
+        gate: Gate,
+        halting: Halting,
+        report: Report,
+        rebase: Callable[[LatchScope, Now], None],
+    ) -> None:
+        self._out = out
+        self._record = record
+        self._exposure = exposure
+        self._commander = commander
+        self._gate = gate
+        self._halting = halting
+        self._report = report
+        self._rebase = rebase
+
+    def handle(self, peer: str, message: OperatorMessage, now: Now) -> None:
+        """Do what an operator asks and answer."""
+        data: dict[str, msgspec.Raw] = {}
+        ok, text = True, ""
+        match message:
+            case GuardQuery():
+                data = self._report.state(now)
+            case OpenOrdersQuery():
+                data = self._report.open_orders()
+            case Halt():
+                ok, text = self._halt(message, now)
+            case Arm():
+                ok, text = self._arm(message, now)
+            case CancelAll():
+                ok, text = self._cancel_all(message, now)
+            case CancelById():
+                ok, text = self._cancel_by_id(message, now)
+            case Flatten():
+                ok, text = self._flatten(message, now)
+        self._out.send(
+            INTENTS, ControlReply(request_id=message.request_id, ok=ok, text=text, data=data), to=peer
+        )
+
+    # -- latches
+
+    def _unknown_scope(self, strategy: int | None, symbol: str) -> str:
+        if strategy is not None and strategy not in self._exposure.names:
+            return f"no strategy has slot {strategy}"
+        if symbol and symbol not in self._exposure.markets:
+            return f"there is no market {symbol}"
+        return ""
+
+    def _halt(self, message: Halt, now: Now) -> tuple[bool, str]:
+        problem = self._unknown_scope(message.strategy, message.symbol)
+        if problem:
+            return False, problem
+        scope = LatchScope(message.strategy, message.symbol)
+        fresh = self._halting.halt(scope, message.why, message.who, now)
+        still = len(Sweep(scope, "", 0).open(self._exposure))
+        state = "halted" if fresh else "was halted already"
+        return True, f"{self._halting.text(scope)} {state}; {still} open orders are being cancelled"
+
+    def _arm(self, message: Arm, now: Now) -> tuple[bool, str]:
+        problem = self._unknown_scope(message.strategy, message.symbol)
+        if not problem and message.positions and not message.accept_gap:
+            problem = "positions are only taken with accept_gap"
+        for symbol, qty in message.positions.items():
+            market = self._exposure.markets.get(symbol)
+            if market is None:
+                problem = f"there is no market {symbol}"
+            elif qty % market.lot:
+                problem = f"{symbol}: {qty} is not a multiple of {market.lot} hundredths of a contract"
+        if problem:
+            return False, problem
+        said = []
+        if message.accept_gap:
+            said.append(self._accept_gap(message, now))
+        scope = LatchScope(message.strategy, message.symbol)
+        if self._halting.arm(scope, message.why, message.who, now):
+            said.append(f"{self._halting.text(scope)} armed")
+            if self._lost(scope):
+                self._rebase(scope, now)
+                said.append("its loss counts from now")
+        elif not message.accept_gap:
+            latched = ", ".join(self._report.latches()) or "nothing"
+            return False, f"{self._halting.text(scope)} is not halted; {latched} is"
+        rest = ", ".join(self._report.latches())
+        if rest:
+            said.append(f"still halted: {rest}")
+        return True, "; ".join(said)
+
+    def _lost(self, scope: LatchScope) -> bool:
+        limits: Scope = self._exposure.account
+        if scope.strategy is not None:
+            limits = self._exposure.strategies[scope.strategy]
+        elif scope.symbol:
+            limits = self._exposure.market_scopes[scope.symbol]
+        return -limits.profit >= limits.max_loss
+
+    def _accept_gap(self, message: Arm, now: Now) -> str:
+        status = self._gate.reconciliation
+        gap = status.gap if status is not None else ""
+        if gap:
+            self._gate.accepted_gap = gap
+            self._record(GapAccepted(wall_ns=now.wall_ns, gap=gap, why=message.why, who=message.who))
+        for symbol, qty in message.positions.items():
+            self._record(
+                PositionAccepted(
+                    wall_ns=now.wall_ns, symbol=symbol, qty=qty, why=message.why, who=message.who
+                )
+            )
+        self._out.send(
+            ORDERS,
+            AcceptGap(
+                epoch=self._commander.epoch, why=message.why, who=message.who, positions=message.positions
+            ),
+        )
+        return f"gap accepted{f' ({gap})' if gap else ''}, positions given to order entry: {len(message.positions)}"
+
+    # -- orders
+
+    def _cancel_all(self, message: CancelAll, now: Now) -> tuple[bool, str]:
+        problem = self._unknown_scope(message.strategy, message.symbol)
+        if problem:
+            return False, problem
+        scope = LatchScope(message.strategy, message.symbol)
+        return True, f"{self.sweep(scope, 'cancel all', now)} open orders are being cancelled"
+
+    def sweep(self, scope: LatchScope, why: str, now: Now) -> int:
+        """Cancel the orders that are open in a scope now, and no later ones; return how many."""
+        orders = tuple(order.order for order in Sweep(scope, why, 0).open(self._exposure))
+        if orders:
+            self._halting.sweep(Sweep(scope, why, now.mono_ns, orders=orders))
+            self._halting.run(now)
+        return len(orders)
+
+    def _cancel_by_id(self, message: CancelById, now: Now) -> tuple[bool, str]:
+        order = self._exposure.orders.get(message.cl_ord_id)
+        if order is None:
+            return False, f"no open order has the id {message.cl_ord_id[:64]}"
+        if order.slot == SLOT_FOREIGN:
+            return False, "the order is not this engine's; it can't cancel it"
+        if not self._commander.cancel_order(order, now.mono_ns):
+            return False, "no tokens are left for a cancel; try again"
+        return True, f"cancel of {order.order} is on its way"
+
+    def _flatten(self, message: Flatten, now: Now) -> tuple[bool, str]:
+        if message.symbol and message.symbol not in self._exposure.markets:
+            return False, f"there is no market {message.symbol}"
+        problem = self._closed(now)
+        if problem:
+            return False, problem
+        said, ok = [], True
+        for symbol, market in self._exposure.markets.items():
+            held = self._exposure.account_lines[symbol].position.qty
+            if not held or message.symbol not in ("", symbol):
+                continue
+            problem = self._flatten_market(market, held, now)
+            ok = ok and not problem
+            said.append(f"{symbol}: {problem or 'order sent'}")
+        return ok, "; ".join(said) or "there is no position to flatten"
+
+    def _closed(self, now: Now) -> str:
+        gate = self._gate
+        why = self._halting.kill.latches.get(ALL)
+        if why is not None:
+            return (
+                f"everything is halted ({why.why}) and order entry sends no orders: arm first, then flatten"
+            )
+        beat = gate.beat
+        silent = now.mono_ns - gate.order_entry_ns > gate.order_entry_silent_ns
+        if (
+            beat is None
+            or silent
+            or beat.session != LOGGED_ON
+            or not (gate.epoch_accepted and gate.tape_synced)
+        ):
+            return "order entry can't send orders now"
+        if gate.stopping:
+            return "the engine stops"
+        return ""
+
+    def _flatten_market(self, market: Market, held: int, now: Now) -> str:
+        symbol = market.symbol
+        line = self._exposure.line(SLOT_OPERATOR, symbol)
+        if market.latched:
+            return f"halted ({market.latched}): arm it first"
+        if not market.usable or now.mono_ns - self._gate.feed_ns > self._gate.stale_ns:
+            return f"its book can't be traded on ({market.state.value})"
+        if line.open_orders:
+            return "an operator's order is still open"
+        side = Side.SELL if held > 0 else Side.BUY
+        price = market.aggressive_limit(side)
+        if price <= 0:
+            return "there is no price"
+        budget = self._commander.budget
+        if not budget.take_order(budget.cost_new, now.mono_ns):
+            return "no tokens are left for an order; try again"
+        intent = NewOrder(
+            cl_ord_id=self._commander.ids(),
+            symbol=symbol,
+            side=side,
+            qty=abs(held),
+            price=price,
+            tif=TimeInForce.IOC.value,
+            made_ns=now.mono_ns,
+        )
+        self._commander.place(intent, way_of(self._exposure, SLOT_OPERATOR, symbol), now.mono_ns)
+        return ""

@@ -1,0 +1,173 @@
+"""The engine's state, which the guard owns: may new orders pass, and if not, why.
+
+    STARTING    order entry has not accepted this guard's epoch, or its state was not taken over yet
+    RECOVERING  order entry is silent, not ready or resolving, the tape has a gap, drop copy is not caught up, an order's
+                outcome is unknown (unless the policy allows that)
+    READY       all that is known of orders is known, but there is nothing to trade on yet: no market is live
+    TRADING     new orders pass
+    PAUSED      as READY, after it was TRADING before; or the venue paused, clocks differ, nothing was reconciled for too
+                long, a break is open, the journal takes no records
+    HALTED      everything is latched; only Arm ends it
+    STOPPING    the engine ends
+
+The state that stands last in this order, of those whose condition holds, wins: STOPPING, HALTED, STARTING, RECOVERING,
+PAUSED, READY, TRADING. Cancels pass in every state. The gate is a pure function of what the guard last heard and of
+the time.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+from engine.common.clock import MS, SECOND, Now
+from engine.config import Config
+from engine.messages.executions import TapeBeat
+from engine.messages.market_data import FeedBeat
+from engine.messages.reconciliation import ReconciliationStatus
+
+ORDER_ENTRY_SILENT_NS: Final = SECOND  # ten beats
+VENUE_PAUSE_NS: Final = (
+    5 * SECOND
+)  # after a refusal that names a pause, new orders rest so long before the next try
+BREAKS_THAT_GATE: Final = ("position", "different", "missing_there")
+NEVER: Final = -(1 << 62)
+
+
+class GateState(StrEnum):
+    """See the module."""
+
+    STARTING = "STARTING"
+    RECOVERING = "RECOVERING"
+    READY = "READY"
+    TRADING = "TRADING"
+    PAUSED = "PAUSED"
+    HALTED = "HALTED"
+    STOPPING = "STOPPING"
+
+
+class Gate:
+    """What the guard last heard from everybody, and the state that follows.
+
+    Attributes:
+        open: state is TRADING. reasons: what keeps it closed.
+        halted: why everything is latched, or empty.
+        order_entry_ns, feed_ns: mono_ns at which order entry's last beat, market data's last word was heard.
+        epoch_accepted, tape_synced: order entry follows us; its state was taken over and no event is missing.
+        own_unknown: orders with an unknown outcome by our own count. live_markets: markets that may be traded on.
+        venue_pause: the venue's last text that named a pause; it holds until venue_pause_until_ns (mono).
+        accepted_gap: drop copy's gap that an operator accepted.
+        journal_problem: why nothing can be journalled, or empty.
+    """
+
+    def __init__(self, config: Config) -> None:
+        risk = config.risk
+        self._block_unknown = risk.unknown_orders == "block"
+        self._unreconciled_ns = risk.unreconciled_gate_s * SECOND
+        self._skew_ns = risk.skew_gate_ms * MS
+        self.stale_ns = risk.stale_feed_ms * MS
+        self._gate_on_break = config.reconciliation.gate_on_break
+        self.order_entry_silent_ns = ORDER_ENTRY_SILENT_NS
+        self.state = GateState.STARTING
+        self.open = False
+        self.reasons: list[str] = []
+        self.halted = ""
+        self.stopping = False
+        self.was_trading = False
+        self.epoch_accepted = False
+        self.tape_synced = False
+        self.tape_problem = ""
+        self.own_unknown = 0
+        self.live_markets = 0
+        self.venue_pause = ""
+        self.venue_pause_until_ns = 0
+        self.accepted_gap = ""
+        self.journal_problem = ""
+        self.order_entry_ns = NEVER
+        self.feed_ns = NEVER
+        self.beat: TapeBeat | None = None
+        self.feed: FeedBeat | None = None
+        self.reconciliation: ReconciliationStatus | None = None
+
+    def update(self, now: Now) -> bool:
+        """Work state and reasons out anew; return whether the state changed."""
+        starting = self._starting()
+        recovering = self._recovering(now)
+        paused = self._paused(now)
+        waiting = self._waiting(now)
+        reasons = [*starting, *recovering, *paused, *waiting]
+        if self.stopping:
+            state = GateState.STOPPING
+            reasons.insert(0, "the engine stops")
+        elif self.halted:
+            state = GateState.HALTED
+            reasons.insert(0, f"halted: {self.halted}")
+        elif starting:
+            state = GateState.STARTING
+        elif recovering:
+            state = GateState.RECOVERING
+        elif paused:
+            state = GateState.PAUSED
+        elif waiting:
+            state = GateState.PAUSED if self.was_trading else GateState.READY
+        else:
+            state = GateState.TRADING
+            self.was_trading = True
+        changed = state is not self.state
+        self.state = state
+        self.reasons = reasons
+        self.open = state is GateState.TRADING
+        return changed
+
+    def _starting(self) -> list[str]:
+        if not self.epoch_accepted:
+            return ["order entry has not accepted the guard yet"]
+        if not self.tape_synced:
+            return ["the state of orders was not taken over yet"]
+        return []
+
+    def _recovering(self, now: Now) -> list[str]:
+        reasons = []
+        beat = self.beat
+        if beat is None or now.mono_ns - self.order_entry_ns > ORDER_ENTRY_SILENT_NS:
+            reasons.append("order entry is silent")
+        elif not beat.ready:
+            reasons.append(f"order entry is not ready: {beat.detail or beat.session}")
+        if self.tape_problem:
+            reasons.append(self.tape_problem)
+        unknown = max(self.own_unknown, beat.unknown if beat is not None else 0)
+        if unknown and self._block_unknown:
+            reasons.append(f"{unknown} orders with an unknown outcome")
+        status = self.reconciliation
+        if status is None:
+            reasons.append("drop copy is silent")
+        elif not status.caught_up and not (status.gap and status.gap == self.accepted_gap):
+            reasons.append(f"drop copy is not caught up: {status.gap or status.detail or status.session}")
+        return reasons
+
+    def _paused(self, now: Now) -> list[str]:
+        reasons = []
+        if self.venue_pause and now.mono_ns < self.venue_pause_until_ns:
+            reasons.append(f"the venue says {self.venue_pause}")
+        if self.journal_problem:
+            reasons.append(f"the journal takes no records: {self.journal_problem}")
+        for name, heard in (("order entry", self.beat), ("market data", self.feed)):
+            if heard is not None and abs(heard.skew_ns) > self._skew_ns:
+                reasons.append(f"{name}: the venue's clock is {heard.skew_ns // MS} ms from ours")
+        status = self.reconciliation
+        if status is not None:
+            since = status.watermark_wall_ns or status.wall_ns
+            if now.wall_ns - since > self._unreconciled_ns:
+                reasons.append(f"nothing was reconciled for {(now.wall_ns - since) // SECOND} s")
+            if self._gate_on_break:
+                reasons += [
+                    f"{status.open_breaks[kind]} open breaks of kind {kind}"
+                    for kind in BREAKS_THAT_GATE
+                    if status.open_breaks.get(kind)
+                ]
+        return reasons
+
+    def _waiting(self, now: Now) -> list[str]:
+        if now.mono_ns - self.feed_ns > self.stale_ns:
+            return ["market data is silent"]
+        if not self.live_markets:
+            return ["no market is live with a known position"]
+        return []

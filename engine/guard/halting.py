@@ -1,0 +1,179 @@
+"""Halting and arming: what happens, in which order, when a scope is latched or released.
+
+Halting: the latch is journalled; order entry is told to latch too (so nothing that is queued there leaves); the
+cancels follow, a mass cancel first when everything is meant and the session knows it, then single cancels as tokens
+allow, again and again until nothing of the scope is open; the notes for humans and workers come last. Nothing in it can
+fail: without a journal the same is done unrecorded, and recorded when the journal works again.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from engine.common.actor import Outbox
+from engine.common.clock import MS, Now
+from engine.config import Config
+from engine.guard.commander import Commander
+from engine.guard.exposure import Exposure
+from engine.guard.gate import ORDER_ENTRY_SILENT_NS, Gate
+from engine.guard.kill_switch import ALL, LOOK_AGAIN_NS, MASS_CANCEL_FIRST_NS, KillSwitch, LatchScope, Sweep
+from engine.guard.records import LatchReleased, LatchSet
+from engine.guard.refusals import FEED, INTENTS
+from engine.guard.workers import Worker, Workers
+from engine.messages.commands import StrategyLatched
+from engine.messages.decisions import TOPIC_LATCH, LatchNote
+
+LOGGED_ON: Final = "logged on"
+WAIT_MAX_NS: Final = 100 * MS
+MASS_CANCEL_SESSION: Final = "KalshiNR"  # KalshiRT has no mass cancel (venue.md section 4)
+
+
+class Halting:
+    """Latches, releases, and cancels.
+
+    Attributes:
+        kill: the latches. sweeps: cancelling that is not finished.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        out: Outbox,
+        record: Callable[[LatchSet | LatchReleased], None],
+        exposure: Exposure,
+        commander: Commander,
+        gate: Gate,
+        workers: Workers,
+    ) -> None:
+        self.kill = KillSwitch()
+        self.sweeps: list[Sweep] = []
+        self._out = out
+        self._record = record
+        self._exposure = exposure
+        self._commander = commander
+        self._gate = gate
+        self._workers = workers
+        self._mass = config.sessions.order_entry.target_comp_id == MASS_CANCEL_SESSION
+
+    # -- latches
+
+    def halt(self, scope: LatchScope, why: str, who: str, now: Now) -> bool:
+        """Latch a scope and cancel what is open in it; False when it was latched already (it is cancelled again)."""
+        entry = self.kill.set(scope, why, who, now.wall_ns)
+        if entry is not None:
+            self._record(entry)
+            self.show()
+        self._commander.halt(scope, why)
+        self.sweep(Sweep(scope, f"halted: {why}", now.mono_ns, mass=scope == ALL and self._mass))
+        self.run(now)
+        if entry is not None:
+            self._out.log("alert", f"{self.text(scope)} halted by {who}: {why}")
+            self._note(scope, why, who, now, halted=True)
+        return entry is not None
+
+    def arm(self, scope: LatchScope, why: str, who: str, now: Now) -> bool:
+        """Release the latch of exactly this scope; False when there is none."""
+        entry = self.kill.release(scope, why, who, now.wall_ns)
+        if entry is None:
+            return False
+        self._record(entry)
+        self.show()
+        self.sweeps = [sweep for sweep in self.sweeps if sweep.orders is not None or sweep.scope != scope]
+        self._commander.arm(scope, why)
+        self._out.log("alert", f"{self.text(scope)} armed by {who}: {why}")
+        self._note(scope, why, who, now, halted=False)
+        return True
+
+    def show(self) -> None:
+        """Write the latches to where orders are decided."""
+        self._gate.halted = self.kill.everything
+        self._workers.latch(self.kill)
+        for symbol, market in self._exposure.markets.items():
+            market.latched = self.kill.market(symbol)
+
+    def repeat(self, now: Now) -> None:
+        """Tell order entry every latch again, and go on cancelling: it is new, or may not have heard."""
+        for scope, latch in self.kill.latches.items():
+            self._commander.halt(scope, latch.why)
+            if not any(sweep.scope == scope and sweep.orders is None for sweep in self.sweeps):
+                self.sweep(Sweep(scope, f"halted: {latch.why}", now.mono_ns))
+
+    def record_all(self) -> None:
+        """Journal every latch again: the journal could not take them when they were set."""
+        for scope in self.kill.latches:
+            self._record(self.kill.record(scope))
+
+    def tell(self, worker: Worker) -> None:
+        """Tell a worker that came to life whether it is halted."""
+        why = self.kill.everything or self.kill.why(worker.slot, "")
+        self._out.send(INTENTS, StrategyLatched(halted=bool(why), why=why), to=worker.peer)
+
+    def text(self, scope: LatchScope) -> str:
+        """Name a scope for a human."""
+        return scope.text(self._exposure.names)
+
+    def _note(self, scope: LatchScope, why: str, who: str, now: Now, *, halted: bool) -> None:
+        note = LatchNote(wall_ns=now.wall_ns, halted=halted, scope=self.text(scope), why=why, who=who)
+        self._out.send(FEED, note, topic=TOPIC_LATCH)
+        if scope.symbol:
+            return  # the worker's other markets go on; it learns of this one by refusals
+        for worker in self._workers.by_peer.values():
+            if scope.strategy in (None, worker.slot):
+                still = self.kill.everything or self.kill.why(worker.slot, "")
+                text = why if halted else still
+                self._out.send(
+                    INTENTS, StrategyLatched(halted=halted or bool(still), why=text), to=worker.peer
+                )
+
+    # -- cancelling
+
+    def sweep(self, sweep: Sweep) -> None:
+        """Begin to cancel; a sweep of the same scope that is not finished is replaced."""
+        self.sweeps = [
+            other
+            for other in self.sweeps
+            if other.orders is not None or sweep.orders is not None or other.scope != sweep.scope
+        ]
+        self.sweeps.append(sweep)
+
+    def run(self, now: Now) -> None:
+        """Go on with every sweep that is due."""
+        unfinished = []
+        for sweep in self.sweeps:
+            if now.mono_ns >= sweep.next_ns and self._step(sweep, now):
+                continue
+            unfinished.append(sweep)
+        self.sweeps = unfinished
+
+    def _step(self, sweep: Sweep, now: Now) -> bool:
+        # Cancels what can be cancelled now; True when nothing is open any more.
+        mono_ns = now.mono_ns
+        orders = sweep.open(self._exposure)
+        if not orders:
+            self._out.log(
+                "info", f"{sweep.why}: nothing is open in {self.text(sweep.scope)} ({sweep.cancels} cancels)"
+            )
+            return True
+        gate = self._gate
+        beat = gate.beat
+        if beat is None or beat.session != LOGGED_ON or mono_ns - gate.order_entry_ns > ORDER_ENTRY_SILENT_NS:
+            sweep.next_ns = mono_ns + WAIT_MAX_NS  # nothing can leave now
+            return False
+        if sweep.mass and self._commander.mass_cancel(mono_ns):
+            sweep.mass = False
+            sweep.next_ns = mono_ns + MASS_CANCEL_FIRST_NS
+            return False
+        wait_ns = LOOK_AGAIN_NS
+        for order in orders:
+            if not sweep.due(order, mono_ns):
+                continue
+            if not self._commander.cancel_order(order, mono_ns):
+                wait_ns = min(max(self._commander.budget.cancel_wait_ns(mono_ns), MS), WAIT_MAX_NS)
+                break
+            sweep.cancels += 1
+        sweep.next_ns = mono_ns + wait_ns
+        return False
+
+    @property
+    def next_ns(self) -> int | None:
+        """When the next sweep is due, mono_ns."""
+        return min((sweep.next_ns for sweep in self.sweeps), default=None)

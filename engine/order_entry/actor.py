@@ -1,0 +1,546 @@
+"""Order entry: the only way to the venue, and the owner of every order's state.
+
+It takes approved commands from the guard, records each before its bytes leave, and turns all that the venue says into
+numbered events on the tape. Nothing else in the engine writes to the order-entry session, and nothing else derives
+order state from anything but the tape.
+
+* Commands pass or are refused by the rules of `commands`.
+* After a restart, and when a session without retransmission is lost, every live order is UNKNOWN until the venue's
+  word settles it (`recovery`). `ready` on the beat is false meanwhile.
+* A guard that is silent is lost: order entry then cancels everything, or holds, as configured.
+
+The journal's only entry is `OrderEvent`: what is on the tape is what was committed, and replaying it gives the state.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from engine.common.actor import Actor, LinkEvent, Outbox, PeerEvent, Status
+from engine.common.clock import MS, SECOND, Now
+from engine.common.fixed_point import QTY_DECIMALS, parse_fixed, parse_money
+from engine.common.ids import SLOT_FOREIGN, SLOT_OPERATOR, ClOrdIDs
+from engine.config import Config
+from engine.fix.events import (
+    App,
+    Close,
+    Event,
+    GapDetected,
+    LoggedOn,
+    LoggedOut,
+    PeerReject,
+    Refused,
+    ResendAsked,
+    Warn,
+)
+from engine.fix.message import FixMessage
+from engine.kalshi import codec
+from engine.kalshi.gateways import GatewayClient
+from engine.kalshi.hot import HOT
+from engine.kalshi.messages import (
+    BusinessMessageReject,
+    ExecutionReport,
+    OrderCancelReject,
+    OrderMassCancelReport,
+)
+from engine.messages.commands import (
+    AcceptGap,
+    Approved,
+    ArmOrders,
+    EpochAccepted,
+    GuardBeat,
+    GuardHello,
+    HaltOrders,
+    NotAccepted,
+)
+from engine.messages.executions import (
+    TOPIC_BEAT,
+    EventKind,
+    OrderEvent,
+    OrderState,
+    RecoveredReports,
+    SnapshotRequest,
+    Source,
+    SweepDone,
+    TapeBeat,
+    TapeRequest,
+)
+from engine.order_entry import wire
+from engine.order_entry.commands import Commands
+from engine.order_entry.desk import Client, Desk
+from engine.order_entry.recovery import Clearing, Recovery
+from engine.order_entry.reports import Reports, copy_of, exec_key
+from engine.orders.ledger import Ledger
+
+LINK: Final = "order_entry"
+BEAT_NS: Final = 100 * MS
+PACE_NS_MIN: Final = 10 * MS
+_RESET_SEQ_NUM_FLAG: Final = 141
+
+
+class OrderEntry(Actor):
+    """See the module.
+
+    Args:
+        config: the effective configuration.
+        out: effects.
+        sign: signs a Logon's text: bytes to base64.
+        rng: random numbers in [0, 1).
+        dry_run: open no session; say what would be sent.
+        client: the FIX session, when it is not made from the configuration (tests).
+    """
+
+    name = "order_entry"
+
+    def __init__(
+        self,
+        config: Config,
+        out: Outbox,
+        sign: Callable[[bytes], str] | None,
+        rng: Callable[[], float] | None,
+        dry_run: bool = False,
+        client: Client | None = None,
+    ) -> None:
+        super().__init__(out)
+        self._config = config
+        self._rng = rng
+        session = config.sessions.order_entry
+        self._session = session.target_comp_id
+        self._retransmits = session.target_comp_id == "KalshiRT"
+        multipliers = {symbol: i.contract_multiplier for symbol, i in config.instruments.items()}
+        self.ledger = Ledger(multipliers, exec_key)
+        self.desk = Desk(out, self.ledger)
+        self.recovery = Recovery(self.desk)
+        self.clearing = Clearing(self.desk)
+        self.commands = Commands(self.desk, session)
+        self.reports = Reports(self.desk, self.recovery, silent_end=not session.enable_ioc_cancel_report)
+        if client is None and not dry_run:
+            assert sign is not None, "a session needs a signature"
+            assert rng is not None, "a session needs random numbers for its back-off"
+            client = GatewayClient(LINK, session, out, sign, rng, hot={"8": HOT["8"]})
+        self._client = self.desk.client = client
+        self.desk.mass_cancel_works = session.target_comp_id == "KalshiNR"
+        self.desk.pace_ns = max(PACE_NS_MIN, wire.request_ns(config.rate))
+        self._up = False
+        self._guard_lost = False
+        self._quiescing = False
+        self._quiesce_ns = 0
+        self._stopping = False
+        self._beat_ns = 0
+        self._beat_said: tuple[object, ...] = ()
+
+    # -- life
+
+    def replay(self, entry: msgspec.Struct) -> None:
+        assert isinstance(entry, OrderEvent), "the order journal holds order events only"
+        self.ledger.apply(entry)
+
+    def start(self, now: Now) -> None:
+        random_bits = int(self._rng() * (1 << 30)) if self._rng is not None else 0
+        self.desk.own_ids = ClOrdIDs(SLOT_OPERATOR, now.wall_ns // MS, random_bits)
+        self.commands.heard_ns = now.mono_ns
+        self._open_positions(now)
+        self.recovery.start(now)
+        if self._client is not None:
+            self._client.start(now)
+        self._after(now)
+
+    def state_digest(self) -> str:
+        """Return SHA-256 of the journalled state, hex: what a replay must give again."""
+        return self.ledger.digest()
+
+    def _open_positions(self, now: Now) -> None:
+        # [opening] counts only while the journal has no position of the market: fills since then are added to it.
+        positions = self.ledger.positions
+        for symbol, opening in self._config.opening.items():
+            if symbol in positions.known:
+                continue
+            account = positions.account.get(symbol)
+            qty = parse_fixed(opening.qty, QTY_DECIMALS) + (account.qty if account is not None else 0)
+            cost = parse_money(opening.cost) + (account.cost if account is not None else 0)
+            as_of = f" as of {opening.as_of}" if opening.as_of else ""
+            self._set_position(
+                symbol, qty, cost, f"opening{as_of}, from the configuration", Source.ENGINE, now
+            )
+
+    def _set_position(self, symbol: str, qty: int, cost: int, text: str, source: Source, now: Now) -> None:
+        tape_no, strategy_no = self.ledger.numbers(SLOT_FOREIGN)
+        self.desk.emit(
+            OrderEvent(
+                tape_no=tape_no,
+                strategy=SLOT_FOREIGN,
+                strategy_no=strategy_no,
+                kind=EventKind.POSITION,
+                state=OrderState.FILLED,
+                order="",
+                wall_ns=now.wall_ns,
+                symbol=symbol,
+                long_qty=max(qty, 0),
+                short_qty=max(-qty, 0),
+                position=qty,
+                cost=cost,
+                text=text,
+                source=source,
+            )
+        )
+
+    def quiesce(self, now: Now) -> None:
+        if self._quiescing:
+            return
+        self._quiescing = self.commands.closing = True
+        if self._config.engine.shutdown == "cancel" and self._client is not None:
+            self._quiesce_ns = now.mono_ns + self._config.engine.shutdown_s * SECOND
+            self.clearing.start(now)
+        else:
+            self.quiesced = True
+            if self.ledger.orders and self._config.sessions.order_entry.cancel_orders_on_disconnect:
+                self.out.log(
+                    "warning", "CancelOrdersOnDisconnect=Y: the venue cancels what is left at the logout"
+                )
+        self._after(now)
+
+    def stop(self, now: Now) -> None:
+        self._quiescing = self.commands.closing = self.quiesced = self._stopping = True
+        self.clearing.stop()
+        if self.ledger.orders:
+            self.out.log("alert", f"{len(self.ledger.orders)} orders are open or unknown at the stop")
+        if self._client is not None:
+            self._client.stop(now)
+        self._after(now)
+
+    def _watch_quiesce(self, now: Now) -> None:
+        if self.quiesced:
+            return
+        if not self.ledger.orders:
+            self.quiesced = True
+        elif now.mono_ns >= self._quiesce_ns:
+            self.out.log("alert", f"{len(self.ledger.orders)} orders could not be cancelled in time")
+            self.quiesced = True
+        if self.quiesced:
+            self.clearing.stop()
+
+    # -- commands (oe.orders)
+
+    def on_message(self, channel: str, peer: str, message: Any, now: Now) -> None:
+        kind = type(message)
+        if kind is Approved:
+            # No timer is moved on the hot path: the beat is never more than 100 ms away.
+            self.commands.on_approved(peer, message, now)
+            return
+        if channel == "oe.orders":
+            self._on_guard(peer, message, now)
+        else:
+            self._on_ask(peer, message, now)
+        self._after(now)
+
+    # -- the guard
+
+    def _on_guard(self, peer: str, message: Any, now: Now) -> None:
+        kind = type(message)
+        if kind is GuardBeat:
+            if message.epoch == self.commands.epoch:
+                self._guard_is_there(now)
+        elif kind is GuardHello:
+            self._on_hello(peer, message, now)
+        elif kind is HaltOrders:
+            # A halt is obeyed whoever's it is: it can only make less leave.
+            self.commands.latches[message.strategy, message.symbol] = message.why
+            self.out.log("warning", f"halted {_scope_text(message.strategy, message.symbol)}: {message.why}")
+        elif message.epoch != self.commands.epoch:
+            self.out.send(
+                "oe.orders",
+                NotAccepted(
+                    epoch=message.epoch, no=0, reason="epoch", text=f"the epoch is {self.commands.epoch}"
+                ),
+                to=peer,
+            )
+        elif kind is ArmOrders:
+            if self.commands.latches.pop((message.strategy, message.symbol), None) is not None:
+                self.out.log(
+                    "warning", f"armed {_scope_text(message.strategy, message.symbol)}: {message.why}"
+                )
+        elif kind is AcceptGap:
+            self._on_accept_gap(message, now)
+
+    def _on_hello(self, peer: str, hello: GuardHello, now: Now) -> None:
+        if hello.epoch < self.commands.epoch:
+            text = f"epoch {self.commands.epoch} has taken over"
+            self.out.send(
+                "oe.orders", NotAccepted(epoch=hello.epoch, no=0, reason="epoch", text=text), to=peer
+            )
+            return
+        if hello.epoch > self.commands.epoch:
+            self.commands.epoch = hello.epoch
+            self.commands.last_no = 0
+        self._guard_is_there(now)
+        self.out.send(
+            "oe.orders", EpochAccepted(epoch=self.commands.epoch, tape_no=self.ledger.tape_no), to=peer
+        )
+
+    def _guard_is_there(self, now: Now) -> None:
+        self.commands.heard_ns = now.mono_ns
+        if self._guard_lost:
+            self._guard_lost = False
+            if not self._quiescing:
+                self.clearing.stop()
+            self.out.log("warning", "the guard is back")
+
+    def _watch_guard(self, now: Now) -> None:
+        silent_ns = now.mono_ns - self.commands.heard_ns
+        if self._guard_lost or self._stopping or silent_ns < self._config.engine.guard_loss_ms * MS:
+            return
+        self._guard_lost = True
+        if self._config.engine.guard_loss == "cancel" and self._client is not None:
+            self.out.log("alert", f"the guard is lost: cancelling {len(self.ledger.orders)} open orders")
+            self.clearing.start(now)
+        else:
+            self.out.log("alert", f"the guard is lost: {len(self.ledger.orders)} open orders are held")
+
+    def _on_accept_gap(self, accept: AcceptGap, now: Now) -> None:
+        text = f"accepted by {accept.who}: {accept.why}"
+        for symbol in sorted(accept.positions):
+            qty = accept.positions[symbol]
+            self._set_position(
+                symbol, qty, self.ledger.positions.cost_of(symbol, qty), text, Source.OPERATOR, now
+            )
+        self.recovery.accept_all(f"{accept.who}: {accept.why}", now)
+        self.out.log("alert", f"gap {text}")
+
+    def on_peer(self, channel: str, peer: str, event: PeerEvent, message: Any, now: Now) -> None:  # noqa: ARG002
+        if event is PeerEvent.REFUSED:
+            self.out.log("warning", f"{channel}: {peer} could not take {type(message).__name__}")
+
+    # -- questions (oe.ask)
+
+    def _on_ask(self, peer: str, message: Any, now: Now) -> None:
+        kind = type(message)
+        if kind is TapeRequest:
+            parts = self.ledger.replay(message.from_no, message.strategy)
+            if parts is None:
+                self.out.send("oe.ask", self.ledger.snapshot(message.strategy), to=peer)
+                return
+            for part in parts:
+                self.out.send("oe.ask", part, to=peer)
+        elif kind is SnapshotRequest:
+            self.out.send("oe.ask", self.ledger.snapshot(message.strategy), to=peer)
+        elif kind is RecoveredReports:
+            for report in sorted(message.reports, key=lambda report: exec_key(report.exec_id)):
+                self.reports.on_report(report, Source.RECOVERED, now)
+        elif kind is SweepDone:
+            self._on_swept(message, now)
+
+    def _on_swept(self, swept: SweepDone, now: Now) -> None:
+        if swept.wanted > self.recovery.sweep_wanted:
+            self.out.log("warning", f"a sweep for {swept.wanted} was never asked for")
+            return
+        self.recovery.on_swept(swept.wanted, complete=swept.complete, now=now)
+        if swept.complete and not self.recovery.settling(now):
+            for symbol, ours, theirs in self.ledger.positions.broken():
+                self.out.log("alert", f"position break: {symbol} ours {ours}, the venue's {theirs}")
+
+    # -- the session
+
+    def on_link(self, link: str, event: LinkEvent, reason: str, now: Now) -> None:
+        if self._client is not None and link == LINK:
+            self._on_events(self._client.on_link(event, reason, now), now)
+            self._after(now)
+
+    def on_bytes(self, link: str, data: bytes, now: Now) -> None:
+        if self._client is not None and link == LINK:
+            self._on_events(self._client.on_bytes(data, now), now)
+            self._after(now)
+
+    def _on_events(self, events: list[Event], now: Now) -> None:
+        lost = warned = ""
+        for event in events:
+            if isinstance(event, App):
+                self._on_app(event, now)
+            elif isinstance(event, LoggedOn):
+                self._on_logged_on(event, now)
+            elif isinstance(event, PeerReject):
+                text = f"Reject {event.reason}, tag {event.ref_tag}: {event.text}"
+                self.reports.on_refused_request(event.ref_seq, "", event.reason or 0, text, now)
+            elif isinstance(event, LoggedOut):
+                lost = f"logged out: {event.text}"
+            elif isinstance(event, Close):
+                lost = lost or event.reason
+            elif isinstance(event, GapDetected):
+                lost = f"sequence gap: expected {event.expected}, received {event.received}"
+            elif isinstance(event, Refused):
+                self.recovery.want_sweep()  # whatever it said, drop copy has it
+            elif isinstance(event, ResendAsked):
+                self.reports.on_never_got(event.begin, event.end, now)
+            elif isinstance(event, Warn):
+                warned = event.text
+                self.out.log("warning", f"{self._session}: {event.text}")
+        client = self._client
+        if self._up and client is not None and not client.logged_on:
+            self._on_session_lost(lost or warned or "disconnected", now)
+
+    def _on_logged_on(self, event: LoggedOn, now: Now) -> None:
+        if self._up:
+            self._on_session_lost("a new logon", now)
+        self._up = True
+        if not self._retransmits or event.logon.get(_RESET_SEQ_NUM_FLAG) == "Y":
+            self.desk.forget_requests()
+        self.recovery.on_logon(now)
+
+    def _on_session_lost(self, reason: str, now: Now) -> None:
+        self._up = False
+        if not self._stopping:  # the next start doubts all the same
+            self.recovery.doubt_all(f"session lost: {reason}", now, answered_too=not self._retransmits)
+
+    def _on_app(self, event: App, now: Now) -> None:
+        message = event.message
+        if isinstance(message, FixMessage):
+            try:
+                message = codec.decode(message)
+            except codec.BadField as error:
+                self.out.log(
+                    "alert",
+                    f"{self._session}: message {event.seq} ({event.msg_type}) not understood: {error}",
+                )
+                return
+        if isinstance(message, ExecutionReport):
+            self.reports.on_report(copy_of(message), Source.SESSION, now)
+        elif isinstance(message, OrderCancelReject):
+            self.reports.on_cancel_reject(message, now)
+        elif isinstance(message, BusinessMessageReject):
+            self.reports.on_business_reject(message, now)
+        elif isinstance(message, OrderMassCancelReport):
+            self.desk.answered(message.cl_ord_id)
+            if message.mass_cancel_response == "0":
+                self.out.log("alert", f"mass cancel rejected, reason {message.mass_cancel_reject_reason}")
+        else:
+            self.out.log("warning", f"{self._session}: {event.msg_type} is not expected here")
+
+    # -- the journal
+
+    def on_journal_failed(self, reason: str, now: Now) -> None:
+        self.desk.journal_ok = False
+        self.out.log("alert", f"the order journal failed, no new orders: {reason}")
+        self._after(now)
+
+    def on_journal_ok(self, now: Now) -> None:
+        self.desk.journal_ok = True
+        self.out.log("warning", "the order journal takes records again")
+        self._after(now)
+
+    # -- time, the beat, status
+
+    def on_deadline(self, now: Now) -> None:
+        client = self._client
+        if client is not None and client.deadline is not None and now.mono_ns >= client.deadline:
+            self._on_events(client.on_deadline(now), now)
+        self._watch_guard(now)
+        self.reports.tick(now)
+        self.recovery.tick(now)
+        self.clearing.tick(now)
+        self._after(now)
+
+    def _after(self, now: Now) -> None:
+        # At the end of each step but a command's: what changed is said, the next deadline set.
+        client = self._client
+        if self._quiescing and not self.quiesced:
+            self._watch_quiesce(now)
+        if self._stopping and (client is None or client.stopped):
+            self.stopped = True
+        said = (
+            self.ready,
+            self.commands.epoch,
+            self._session_state(),
+            len(self.ledger.unknown),
+            self.recovery.sweep_wanted,
+            self.recovery.sweep_done,
+        )
+        if said != self._beat_said or now.mono_ns >= self._beat_ns:
+            self._beat_said = said
+            self._beat(now)
+        deadline = self._beat_ns
+        for due in (
+            client.deadline if client is not None else None,
+            self.reports.due(),
+            self.recovery.due(),
+            self.clearing.due(),
+        ):
+            if due is not None and due < deadline:
+                deadline = due
+        self.deadline = deadline
+
+    @property
+    def ready(self) -> bool:
+        """Logged on, nothing from before the logon left to find out, journal writable, not on the way down."""
+        client = self._client
+        up = self._up if client is not None else True
+        return up and self.desk.journal_ok and not self.recovery.running and not self._quiescing
+
+    def _session_state(self) -> str:
+        return self._client.state if self._client is not None else "logged on"
+
+    def _beat(self, now: Now) -> None:
+        self._beat_ns = now.mono_ns + BEAT_NS
+        ledger, client = self.ledger, self._client
+        self.out.send(
+            "oe.tape",
+            TapeBeat(
+                tape_no=ledger.tape_no,
+                mono_ns=now.mono_ns,
+                session=self._session_state(),
+                ready=self.ready,
+                epoch=self.commands.epoch,
+                strategies={str(slot): no for slot, no in ledger.strategy_nos.items()},
+                open_orders=len(ledger.orders),
+                unknown=len(ledger.unknown),
+                sweep_wanted=self.recovery.sweep_wanted,
+                sweep_done=self.recovery.sweep_done,
+                skew_ns=client.skew_ns if client is not None else 0,
+                detail=self._detail(),
+            ),
+            topic=TOPIC_BEAT,
+        )
+
+    def _detail(self) -> str:
+        if self._quiescing:
+            return f"stopping, {len(self.ledger.orders)} orders open"
+        if not self.desk.journal_ok:
+            return "the journal can't be written"
+        client = self._client
+        if client is None:
+            return "dry run: nothing is sent"
+        if not self._up:
+            return client.failed or f"{self._session} is {client.state}"
+        if self.recovery.running:
+            return f"finding out about {len(self.recovery.gating)} orders"
+        return "the guard is lost" if self._guard_lost else ""
+
+    def _state(self) -> str:
+        if self.stopped:
+            return "STOPPED"
+        if self._quiescing:
+            return "STOPPING"
+        if self.ready:
+            return "HALTED" if self.commands.latches else "READY"
+        return "RECOVERING" if self._up or self.ledger.tape_no else "STARTING"
+
+    def status(self, now: Now) -> Status:  # noqa: ARG002
+        metrics = self.desk.count.metrics()
+        client = self._client
+        metrics.update(
+            unknown=len(self.ledger.unknown),
+            open_orders=len(self.ledger.orders),
+            tape_no=self.ledger.tape_no,
+            logons=client.logons if client is not None else 0,
+            skew_ns=client.skew_ns if client is not None else 0,
+        )
+        return Status(
+            state=self._state(),
+            detail=self._detail(),
+            sessions={self._session: self._session_state() if client is not None else "dry run"},
+            metrics=metrics,
+        )
+
+
+def _scope_text(strategy: int | None, symbol: str) -> str:
+    scope = "everything" if strategy is None else f"strategy slot {strategy}"
+    return f"{scope} in {symbol}" if symbol else scope
