@@ -5,6 +5,8 @@ imported when it runs, so that a worker process starts fast.
 """
 
 import argparse
+import difflib
+import os
 import sys
 
 from engine import __version__
@@ -18,6 +20,7 @@ _OWN = {
     "journal": ("engine.tools.journal_tool", "verify, show or export a journal"),
     "venue": ("engine.tools.venue_alone", "the embedded venue alone, for any FIX client"),
     "bench": ("engine.tools.bench", "measure the engine against its floor"),
+    "simulate": ("engine.tools.simulate", "a whole engine and its venue on virtual time, seeded"),
     "docs": ("engine.tools.docs_gen", "write the generated documentation"),
 }
 
@@ -107,6 +110,7 @@ def _check_strategy(argv: list[str]) -> int:
 def _usage() -> str:
     lines = [f"engine {__version__}", "", "usage: python -m engine COMMAND ...", ""]
     lines.append("  launch     start the engine on a configuration file")
+    lines.append("  check      validate a configuration file, its keys and strategies; start nothing")
     lines += [f"  {name:10} {text}" for name, (_, text) in _OWN.items()]
     return "\n".join([*lines, "", "COMMAND --help says more."])
 
@@ -119,11 +123,18 @@ def _dispatch(argv: list[str]) -> int:
         print(__version__)
         return 0
     command, rest = argv[0], argv[1:]
-    own = {"launch": _launch, "process": _process, "check-strategy": _check_strategy}.get(command)
+    own = {
+        "launch": _launch,
+        "check": lambda rest: _launch(["--check", *rest]),
+        "process": _process,
+        "check-strategy": _check_strategy,
+    }.get(command)
     if own is not None:
         return own(rest)
     if command not in _OWN:
-        raise UsageError(f"there is no command {command!r}; python -m engine help lists them")
+        close = difflib.get_close_matches(command, [*_OWN, "launch", "check"], 1)
+        hint = f"did you mean {close[0]}?" if close else "python -m engine help lists them"
+        raise UsageError(f"there is no command {command!r}; {hint}")
     import importlib
 
     return int(importlib.import_module(_OWN[command][0]).main(rest))
@@ -139,5 +150,8 @@ def main(argv: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
+    except (
+        BrokenPipeError
+    ):  # the reader went away, as `| head` does; what Python still holds must not raise again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILURE

@@ -51,7 +51,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         key_file: the RSA private key, PEM PKCS#8, readable by its owner only.
         server_name: name to verify the certificate for, when it isn't the host.
         ca_file: certificate authorities to trust, PEM; empty means the system's.
-        pin_sha256: SHA-256 of the server's public key (SubjectPublicKeyInfo), hex; next_pin_sha256 also passes.
+        pin_sha256, next_pin_sha256: SHA-256 of the server's public key (SubjectPublicKeyInfo), hex; either passes.
         heart_bt_int_s: HeartBtInt(108), at least 3.
         cancel_orders_on_disconnect: tag 8013 (order entry).
         enable_ioc_cancel_report: tag 21007. preserve_original_order_qty: tag 21008.

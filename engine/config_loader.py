@@ -1,7 +1,8 @@
 """From a TOML file to a `Config`, or to one message that names everything that is wrong with it.
 
 An unknown key, a wrong type and a value out of range are each named with file, dotted key, value and what would be
-right. All problems are told at once. Decimal numbers are text ("19.5000"), so that no float is ever read.
+right. All problems are told at once: what doesn't fit the structs is taken as it was probably meant, so that the rest
+can still be judged. Decimal numbers are text ("19.5000"), so that no float is ever read.
 """
 
 import difflib
@@ -10,12 +11,13 @@ import tomllib
 import types
 import typing
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from engine.common.fixed_point import MONEY_DECIMALS, PRICE_DECIMALS, QTY_DECIMALS, parse_fixed
+from engine.common.ids import SLOT_MAX
 from engine.config import Config, LimitsConfig, SessionConfig, StrategyConfig
 from engine.errors import ConfigError
 
@@ -26,6 +28,7 @@ _TARGETS = {
     "drop_copy": ("KalshiDC",),
     "listener": ("KalshiNR", "KalshiRT"),
 }
+_PROCESSES = ("supervisor", "venue", "market_data", "order_entry", "guard", "drop_copy")
 _ENVIRONMENTS = ("embedded", "demo", "production")
 
 
@@ -51,16 +54,18 @@ def load(path: str, overrides: list[str] | None = None, *, production: bool = Fa
         raise ConfigError(f"{path}: is not TOML: {error}") from None
     for override in overrides or []:
         _override(data, override)
-    problems = list(_shape_problems(Config, data, ""))
-    if not problems:
-        try:
-            config = msgspec.convert(data, Config, strict=True)
-        except msgspec.ValidationError as error:
-            problems = [str(error)]
-        else:
-            problems = list(_problems(config, production=production))
-            if not problems:
-                return config
+    problems: list[str] = []
+    fitting = _fitting(Config, data, "", problems)
+    try:
+        config = msgspec.convert(fitting, Config, strict=True)
+    except msgspec.ValidationError as error:
+        problems = problems or [str(error)]
+    else:
+        told = {problem.partition(":")[0] for problem in problems}
+        found = _problems(config, production=production)
+        problems += [problem for problem in found if problem.partition(":")[0] not in told]
+        if not problems:
+            return config
     raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
 
 
@@ -88,6 +93,8 @@ def _override(data: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
+    if not isinstance(value, str) and _kind_of(parts) is str:
+        value = text.strip()  # the shell took the quotes of a decimal: its text is exact all the same
     place = data
     for part in parts[:-1]:
         place = place.setdefault(part, {})
@@ -110,9 +117,33 @@ def _key_parts(name: str) -> list[str]:
     return [*parts, current]
 
 
+def _kind_of(parts: list[str]) -> Any:
+    """Return the type that a key must have, or None for one that isn't known."""
+    struct: type | None = Config
+    kind: Any = Config
+    by_name = False
+    for part in parts:
+        if by_name:  # the name of a market or strategy
+            by_name = False
+            continue
+        if struct is None:
+            return None
+        kind = next((field.type for field in msgspec.structs.fields(struct) if field.name == part), None)
+        struct, by_name = _struct_of(kind)
+    return kind
+
+
 def _dotted(prefix: str, key: str) -> str:
     key = key if key.replace("_", "").replace("-", "").isalnum() else f'"{key}"'
     return f"{prefix}.{key}" if prefix else key
+
+
+def _shown(key: str, value: Any) -> str:
+    """Write a value for a message: short, and nothing that could be a secret."""
+    text = repr(value)
+    if "PRIVATE KEY" in text or any(word in key for word in ("secret", "password", "token")):
+        return "***"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _struct_of(kind: Any) -> tuple[type | None, bool]:
@@ -137,33 +168,50 @@ _TYPE_NAMES = {
 }
 
 
-def _shape_problems(struct: type, data: Any, prefix: str) -> Iterator[str]:
+def _fitting(struct: type, data: Any, prefix: str, problems: list[str]) -> Any:
+    """Return the part of data that fits a struct, with what is wrong added to problems."""
     if not isinstance(data, dict):
-        yield f"{prefix}: {data!r} must be a table"
-        return
+        problems.append(f"{prefix}: {_shown(prefix, data)} must be a table")
+        return {}
     fields = {field.name: field for field in msgspec.structs.fields(struct)}
-    for key, value in data.items():
-        name = _dotted(prefix, key)
-        if key not in fields:
-            close = difflib.get_close_matches(key, fields, 1, 0.5)
-            hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(fields)}"
-            yield f"{name}: unknown key; {hint}"
+    fitting: dict[str, Any] = {}
+    for given, value in data.items():
+        key = _known_key(given, value, fields, prefix, problems)
+        if key not in fields or (key != given and key in data):
             continue
-        kind = fields[key].type
+        name, kind = _dotted(prefix, key), fields[key].type
         inner, by_name = _struct_of(kind)
         if inner is None:
-            yield from _type_problem(kind, value, name)
-        elif by_name:
-            if not isinstance(value, dict):
-                yield f"{name}: {value!r} must be a table"
-                continue
-            for sub, part in value.items():
-                yield from _shape_problems(inner, part, _dotted(name, sub))
+            found = list(_type_problem(kind, value, name))
+            problems += found
+            if not found:
+                fitting[key] = value
+            elif kind is str and isinstance(value, (int, float)):
+                fitting[key] = str(value)
+        elif not by_name:
+            fitting[key] = _fitting(inner, value, name, problems)
+        elif isinstance(value, dict):
+            fitting[key] = {
+                sub: _fitting(inner, part, _dotted(name, sub), problems) for sub, part in value.items()
+            }
         else:
-            yield from _shape_problems(inner, value, name)
-    for key, field in fields.items():
-        if field.required and key not in data:
-            yield f"{_dotted(prefix, key)}: is missing and has no default"
+            problems.append(f"{name}: {_shown(key, value)} must be a table")
+    problems += [
+        f"{_dotted(prefix, key)}: is missing and has no default"
+        for key, field in fields.items()
+        if field.required and key not in data and key not in fitting
+    ]
+    return fitting
+
+
+def _known_key(key: str, value: Any, known: Iterable[str], prefix: str, problems: list[str]) -> str:
+    """Return the key, or the one that was probably meant; empty when none is close."""
+    if key in known:
+        return key
+    close = difflib.get_close_matches(key, known, 1, 0.5)
+    hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+    problems.append(f"{_dotted(prefix, key)}: unknown key (its value is {_shown(key, value)}); {hint}")
+    return close[0] if close else ""
 
 
 def _type_problem(kind: Any, value: Any, name: str) -> Iterator[str]:
@@ -211,7 +259,7 @@ def _decimal(name: str, text: str, decimals: int, *, low: int | None = None, uni
         yield f"{name}: {error}; {unit or 'a decimal number'} with at most {decimals} decimals is needed"
         return
     if low is not None and value < low:
-        yield f"{name}: {text!r} is too small"
+        yield f"{name}: {text!r} is too small; it must be {'positive' if low else 'zero or more'}"
 
 
 def _engine_problems(config: Config, *, production: bool) -> Iterator[str]:
@@ -232,7 +280,11 @@ def _engine_problems(config: Config, *, production: bool) -> Iterator[str]:
             yield "engine.journal_sync: 'off' is for measuring only and not taken in production"
     elif production:
         yield f"engine.environment: is {engine.environment!r}, but --production was given; set it to 'production' or leave the flag out"
+    if not engine.run_dir:
+        yield "engine.run_dir: '' must name a directory, such as .run/mine"
+    processes = (*_PROCESSES, *(f"strategy.{name}" for name in config.strategies))
     for name, cpu in engine.cpus.items():
+        yield from _choice("engine.cpus", name, processes)
         yield from _at_least(f"engine.cpus.{name}", cpu, 0, 4095)
     order_entry = config.sessions.order_entry
     if engine.shutdown == "leave" and order_entry.cancel_orders_on_disconnect:
@@ -257,6 +309,8 @@ def _session_problems(config: Config) -> Iterator[str]:
             text = getattr(session, pin).replace(":", "")
             if text and (len(text) != 64 or not all(c in "0123456789abcdefABCDEF" for c in text)):
                 yield f"{prefix}.{pin}: {text[:20]!r}... must be 64 hex digits"
+        if name == "listener" and not session.skip_pending_exec_reports:
+            yield f"{prefix}.skip_pending_exec_reports: false, but a listener session needs 21011=Y"
         if config.engine.environment == "embedded":
             continue
         if not session.host:
@@ -274,9 +328,10 @@ def _key_id_problems(prefix: str, session: SessionConfig, seen: dict[str, str]) 
         shown = f"{session.key_id[:4]}***" if session.key_id else "''"
         yield f"{prefix}.key_id: {shown} is not a UUID; the FIX API key's id is needed"
         return
-    if session.key_id in seen:
-        yield f"{prefix}.key_id: is the key of {seen[session.key_id]} too; the venue takes one connection a key, so each session needs its own"
-    seen[session.key_id] = prefix
+    key_id = session.key_id.lower()
+    if key_id in seen:
+        yield f"{prefix}.key_id: is the key of {seen[key_id]} too; the venue takes one connection a key, so each session needs its own"
+    seen.setdefault(key_id, prefix)
 
 
 def _market_problems(config: Config) -> Iterator[str]:
@@ -294,7 +349,7 @@ def _market_problems(config: Config) -> Iterator[str]:
         ):
             yield f"{prefix}: {symbol!r} is no symbol: printable ASCII without spaces or '=', at most 64 characters"
         yield from _decimal(f"{prefix}.tick", instrument.tick, PRICE_DECIMALS, low=1, unit="dollars")
-        yield from _decimal(f"{prefix}.lot", instrument.lot, QTY_DECIMALS, low=1, unit="contracts")
+        yield from _decimal(f"{prefix}.lot", instrument.lot, 0, low=1, unit="whole contracts")
         yield from _at_least(f"{prefix}.contract_multiplier", instrument.contract_multiplier, 1, 1_000_000)
         yield from _at_least(f"{prefix}.collar_bp", instrument.collar_bp, 1, 10_000)
         yield from _at_least(f"{prefix}.initial_margin_bp", instrument.initial_margin_bp, 0, 10_000)
@@ -315,8 +370,8 @@ def _limits(prefix: str, limits: LimitsConfig) -> Iterator[str]:
         ("max_gross_notional", MONEY_DECIMALS),
         ("max_loss", MONEY_DECIMALS),
     ):
-        yield from _decimal(f"{prefix}.{key}", getattr(limits, key), decimals, low=0)
-    yield from _at_least(f"{prefix}.max_open_orders", limits.max_open_orders, 0)
+        yield from _decimal(f"{prefix}.{key}", getattr(limits, key), decimals, low=1)
+    yield from _at_least(f"{prefix}.max_open_orders", limits.max_open_orders, 1)
     yield from _at_least(f"{prefix}.max_unacknowledged", limits.max_unacknowledged, 1)
 
 
@@ -360,10 +415,10 @@ def _strategy_problems(config: Config) -> Iterator[str]:
         prefix = f"strategies.{name}"
         if not name.replace("_", "").replace("-", "").isalnum():
             yield f"{prefix}: the name must be letters, digits, - and _"
-        yield from _at_least(f"{prefix}.slot", strategy.slot, 1, 4095)
+        yield from _at_least(f"{prefix}.slot", strategy.slot, 1, SLOT_MAX)
         if strategy.slot in slots:
             yield f"{prefix}.slot: {strategy.slot} is the slot of {slots[strategy.slot]} too; a slot is part of every ClOrdID and never shared"
-        slots[strategy.slot] = name
+        slots.setdefault(strategy.slot, name)
         module, colon, cls = strategy.strategy.partition(":")
         if not colon or not module or not cls.isidentifier():
             yield f"{prefix}.strategy: {strategy.strategy!r} must be module:Class"
@@ -403,6 +458,9 @@ def _venue_problems(config: Config) -> Iterator[str]:
     for session, port in venue.ports.items():
         yield from _choice("venue.ports", session, ("KalshiNR", "KalshiRT", "KalshiDC", "KalshiMD"))
         yield from _at_least(f"venue.ports.{session}", port, 0, 65535)
+    for symbol in dict.fromkeys(symbol for s in config.strategies.values() for symbol in s.markets):
+        if symbol in config.instruments and symbol not in venue.markets:
+            yield f'venue.markets: the embedded venue has no {symbol}, which is traded; [venue.markets."{symbol}"] is needed'
     for symbol, market in venue.markets.items():
         prefix = f'venue.markets."{symbol}"'
         yield from _decimal(f"{prefix}.price", market.price, PRICE_DECIMALS, low=1, unit="dollars")

@@ -56,7 +56,7 @@ class BusSocket:
     """One end of one channel.
 
     Attributes:
-        lazy: read only before something else is handled, and every few ms.
+        lazy: read before something else is handled, and when idle. idle: read only when idle.
         fd: the descriptor to poll.
     """
 
@@ -67,17 +67,19 @@ class BusSocket:
         "_zmq",
         "channel",
         "fd",
+        "idle",
         "lazy",
         "name",
         "pattern",
         "sent",
     )
 
-    def __init__(self, socket: "zmq.Socket[bytes]", channel: Channel, *, binder: bool, lazy: bool) -> None:
+    def __init__(self, socket: "zmq.Socket[bytes]", channel: Channel, *, binder: bool, role: str = "") -> None:
         self.channel = channel
         self.name = channel.name
         self.pattern = channel.pattern
-        self.lazy = lazy
+        self.lazy = role in channel.lazy
+        self.idle = role in channel.idle
         self._zmq = socket
         self._routed_binder = binder and channel.pattern is Pattern.ROUTED
         self._encode = msgspec.msgpack.Encoder().encode
@@ -174,7 +176,7 @@ class Bus:
             socket.bind(address)
         except zmq.ZMQError as error:
             raise RunDirError(f"{address}: can't be bound: {error.strerror}") from None
-        return BusSocket(socket, channel, binder=True, lazy=False)
+        return BusSocket(socket, channel, binder=True)
 
     def connect(
         self, channel: Channel, run_dir: str, role: str, topics: dict[str, str], only: tuple[str, ...] = ()
@@ -192,7 +194,7 @@ class Bus:
             for topic in only or channel.topics.get(role, ("",)):
                 socket.setsockopt(zmq.SUBSCRIBE, topic.format(**topics).encode())
         socket.connect(endpoint(run_dir, channel.name))
-        return BusSocket(socket, channel, binder=False, lazy=role in channel.lazy)
+        return BusSocket(socket, channel, binder=False, role=role)
 
     def close(self) -> None:
         """Close all sockets."""

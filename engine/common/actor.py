@@ -11,6 +11,8 @@ The runtime's contract, which the invariants rest on:
 * It drains what is waiting, steps the actor once per input, then calls `on_drained` once; commits everything that was
   recorded in one transaction; and only then releases what was written and sent, links before channels. So `record`
   before `write` or `send` means: the journal has it before anyone else does.
+* After the release it calls `on_released`, for work that must follow at once but that nobody should wait for; and
+  `on_idle` when nothing has come for about 1 ms, or 5 ms after the last call under load. Both are released again.
 * If the commit fails, the batch's writes and sends are not released but handed to `on_journal_failed`.
 * `on_deadline` is called at or after `deadline` (mono_ns), never before; the actor moves its deadline itself.
 * An exception that leaves a handler stops the process: an impossible state is not traded on.
@@ -123,6 +125,12 @@ class Actor:
 
     def on_drained(self, now: Now) -> None:
         """All inputs that were waiting have been stepped; deferred work goes here."""
+
+    def on_released(self, now: Now) -> None:
+        """What the inputs caused has left; work that belongs to them but not on their way goes here."""
+
+    def on_idle(self, now: Now) -> None:
+        """Nothing waits; work that may come some ms later goes here."""
 
     def on_journal_failed(self, reason: str, now: Now) -> None:
         """The batch could not be committed: nothing it emitted has left. Close the gate."""

@@ -26,8 +26,9 @@ from engine.config import Config
 from engine.errors import ConfigError
 from engine.guard.commander import ORDERS, Commander
 from engine.guard.desk import OPERATOR_TYPES, Desk, OperatorMessage
+from engine.guard.doubts import Doubts
 from engine.guard.exposure import SUBMITS, Exposure, Request
-from engine.guard.gate import VENUE_PAUSE_NS, Gate, GateState
+from engine.guard.gate import NEVER, VENUE_PAUSE_NS, Gate, GateState
 from engine.guard.halting import LOGGED_ON, Halting
 from engine.guard.intake import Intake
 from engine.guard.kill_switch import ALL, LatchScope
@@ -49,6 +50,7 @@ from engine.guard.tape import TapeFollower
 from engine.guard.workers import SILENT, Worker, Workers
 from engine.kalshi.texts import EXCHANGE_PAUSED, RATE_LIMIT_EXCEEDED, TRADING_PAUSED
 from engine.messages.commands import (
+    AcceptGap,
     Approved,
     CancelAll,
     CancelOrder,
@@ -65,12 +67,19 @@ from engine.messages.executions import (
     OrderEvent,
     OrdersSnapshot,
     SnapshotRequest,
-    Source,
     TapeBeat,
     TapeReplay,
     TapeRequest,
 )
-from engine.messages.market_data import BookRequest, BookSnapshot, FeedBeat, FeedState, MarketState, TopOfBook
+from engine.messages.market_data import (
+    BookRequest,
+    BookSnapshot,
+    FeedBeat,
+    FeedState,
+    MarketState,
+    MarketUpdate,
+    TopOfBook,
+)
 from engine.messages.reconciliation import BreakNote, ReconciliationStatus, RecoveredNote
 from engine.messages.topology import role_of
 
@@ -80,11 +89,11 @@ HELLO_AGAIN_NS: Final = 500 * MS
 EPOCH_SETTLES_NS: Final = 300 * MS  # beats from before the acceptance may still arrive so long
 RESERVATION_ASK_NS: Final = 500 * MS
 RESERVATION_RESYNC_NS: Final = 2 * SECOND
-DOUBT_NS: Final = 3 * SECOND  # a 704/705 that disagrees may be a fill that drop copy is just bringing
 BOOK_ASK_NS: Final = 2 * SECOND
 LATE_NS: Final = 200 * MS
 DAY_NS: Final = 86_400 * SECOND
 ASK_ORDERS: Final = "oe.ask"
+UNTOLD: Final = ("malformed", "duplicate")  # NotAccepted of a new order that the tape does not show
 REFUSING: Final = frozenset(
     {EventKind.REJECTED, EventKind.NOT_SENT, EventKind.REPLACE_REJECTED, EventKind.CANCEL_REJECTED}
 )
@@ -113,6 +122,7 @@ class Guard(Actor):
         self.budget = WriteBudget(config.rate)
         self.gate = Gate(config)
         self.tape = TapeFollower()
+        self.doubts = Doubts(self.exposure)
         self.workers = Workers(config, self.exposure)
         self.refusals = Refusals(out)
         self.commander = Commander(out, self._record, self.exposure, self.budget, ids, config.risk)
@@ -144,7 +154,6 @@ class Guard(Actor):
         ]
         self.counters: dict[str, int] = dict.fromkeys(
             (
-                "slot_violations",
                 "malformed",
                 "reservations_queried",
                 "resyncs",
@@ -154,18 +163,22 @@ class Guard(Actor):
             ),
             0,
         )
-        self._doubts: dict[str, tuple[int, int]] = {}  # market to (the venue's position, since mono_ns)
         self._opened: dict[tuple[int | None, str], int] = {}
         self._opened_day = self._day = -1
         self._accepted_tape_no = -1
         self._snapshot_asked_ns: int | None = None
         self._resync_ns: int | None = None
+        self._healed_ns = NEVER
         self._feed = 0
         self._books_asked_ns = 0
         self._session = ""
         self._say_again = False
         self._beat_at = self._status_at = 0
-        self._handlers: dict[type, Callable[[str, Any, Now], None]] = {
+        self._handlers = self._make_handlers()
+
+    def _make_handlers(self) -> dict[type, Callable[[str, Any, Now], None]]:
+        return {
+            **dict.fromkeys(OPERATOR_TYPES, self._on_operator),
             NewOrder: self.intake.new,
             ReplaceOrder: self.intake.replace,
             CancelOrder: self.intake.cancel,
@@ -184,9 +197,8 @@ class Guard(Actor):
             ReconciliationStatus: self._on_reconciliation,
             BreakNote: self._on_note,
             RecoveredNote: self._on_note,
-            **dict.fromkeys(OPERATOR_TYPES, self._on_operator),
+            MarketUpdate: self._on_note,
         }
-        self._handlers[CancelAll] = self._on_cancel_all
 
     # -- life
 
@@ -308,21 +320,40 @@ class Guard(Actor):
     def _on_not_accepted(self, _peer: str, message: NotAccepted, now: Now) -> None:
         commander, exposure = self.commander, self.exposure
         current = message.epoch == commander.epoch
+        if message.reason == "epoch" and current:
+            self._on_other_epoch(now)
         if message.no == 0:
-            if message.reason == "epoch" and not commander.accepted:
-                self._new_epoch("order entry follows a newer epoch", now, message.epoch + 1)
             return
         request = exposure.reserved.get(commander.base + message.no) if current else None
         if request is None and message.cl_ord_id:
             request = exposure.requests.get(message.cl_ord_id)
-        if request is not None and not request.seen:
-            exposure.release(request)
-            if not message.cl_ord_id:  # else the tape has a NOT_SENT, which tells the worker
-                self._tell_lost(
-                    request, message.reason, message.text or f"not accepted: {message.reason}", now
-                )
-        if message.reason == "epoch" and current and commander.accepted:
+        if request is None or request.seen:
+            return
+        exposure.release(request)
+        # The tape has a NOT_SENT for a new order, unless its id was used before or is no id at all.
+        if request.kind != "new" or message.reason in UNTOLD or not message.cl_ord_id:
+            self._tell_lost(request, message.reason, message.text or f"not accepted: {message.reason}", now)
+        if message.reason == "halted":
+            self._heal_latches(request, now)
+
+    def _on_other_epoch(self, now: Now) -> None:
+        # Order entry follows another epoch, perhaps a higher one: the clock was set back, or our journal lost its end.
+        if self.commander.accepted:
             self._resync("order entry does not follow this guard any more", now)
+        else:
+            theirs = self.gate.beat.epoch if self.gate.beat is not None else 0
+            self._new_epoch("order entry follows a newer epoch", now, theirs + 1)
+
+    def _heal_latches(self, request: Request, now: Now) -> None:
+        # The guard owns the latches: one that order entry has and we don't is an Arm that was lost.
+        order = request.order
+        if self.gate.stopping or now.mono_ns - self._healed_ns < SECOND:
+            return
+        self._healed_ns = now.mono_ns
+        symbol = order.market.symbol
+        for scope in (ALL, LatchScope(order.slot), LatchScope(None, symbol), LatchScope(order.slot, symbol)):
+            if scope not in self.halting.kill.latches:
+                self.commander.arm(scope, "the guard has no such latch")
 
     def _tell_lost(self, request: Request, control: str, text: str, now: Now) -> None:
         if request.peer:
@@ -396,9 +427,7 @@ class Guard(Actor):
         if fenced:
             self._snapshot_asked_ns = None
             self.gate.tape_synced = True
-            self._doubts.clear()
-            for market in self.exposure.markets.values():
-                market.doubt = ""
+            self.doubts.clear()
         self._apply_waiting(now)
         self._open_day(now)
         self._check_losses(now)
@@ -424,54 +453,28 @@ class Guard(Actor):
             self._settle(now)
 
     def _on_venue_refusal(self, event: OrderEvent, now: Now) -> None:
-        if event.source is Source.ENGINE and event.kind is not EventKind.NOT_SENT:
-            return
-        if event.reason == RATE_LIMIT_EXCEEDED and event.kind is EventKind.NOT_SENT:
-            self.budget.refused_by_venue(now.mono_ns)  # 35=j, 380=8: it was never applied
+        # OrdRejReason 8 (stale) is another 8: only requests refused before the book are meant (35=j, 380=8).
+        if event.reason == RATE_LIMIT_EXCEEDED and event.kind is not EventKind.REJECTED:
+            self.budget.refused_by_venue(now.mono_ns)
         elif event.text in (TRADING_PAUSED, EXCHANGE_PAUSED):
             self.gate.venue_pause = event.text
             self.gate.venue_pause_until_ns = now.mono_ns + VENUE_PAUSE_NS
             self._settle(now)
 
     def _on_position(self, event: OrderEvent, now: Now) -> None:
-        market = self.exposure.markets[event.symbol]
-        held = self.exposure.account_lines[event.symbol].position.qty
         if event.strategy == SLOT_FOREIGN and event.kind is EventKind.TRADE:
             self.out.log(
                 "alert", f"{event.symbol}: a fill that is not ours, {event.last_qty} at {event.last_px}"
             )
-        said = event.long_qty >= 0 and event.short_qty >= 0
-        if (
-            said
-            and event.kind is EventKind.TRADE
-            and event.source is Source.SESSION
-            and market.position_known
-        ):
-            venue = event.long_qty - event.short_qty
-            if venue != held:
-                self._doubts.setdefault(event.symbol, (venue, now.mono_ns))
-                self._doubts[event.symbol] = (venue, self._doubts[event.symbol][1])
-                market.doubt = f"{event.symbol}: the venue says the position is {venue}, our sum is {held}"
-        doubt = self._doubts.get(event.symbol)
-        if doubt is not None and (doubt[0] == held or event.kind is EventKind.POSITION):
-            del self._doubts[event.symbol]
-            market.doubt = ""
+        self.doubts.hear(event, now.mono_ns)
         self._check_losses(now)
         if event.kind is EventKind.POSITION:
             self._settle(now)
 
     def _judge_doubts(self, now: Now) -> None:
-        # A difference that a recovered fill did not explain in time latches the market.
-        if self.gate.state in (GateState.STARTING, GateState.RECOVERING):
-            self._doubts = {symbol: (venue, now.mono_ns) for symbol, (venue, _) in self._doubts.items()}
-            return
-        for symbol, (_, since_ns) in tuple(self._doubts.items()):
-            if now.mono_ns - since_ns >= DOUBT_NS:
-                market = self.exposure.markets[symbol]
-                del self._doubts[symbol]
-                why, market.doubt = f"position break: {market.doubt}", ""
-                self.halting.halt(LatchScope(None, symbol), why, "guard", now)
-                self._settle(now)
+        recovering = self.gate.state in (GateState.STARTING, GateState.RECOVERING)
+        for symbol, why in self.doubts.overdue(now.mono_ns, recovering=recovering):
+            self.halting.halt(LatchScope(None, symbol), why, "guard", now)
 
     # -- market data and drop copy
 
@@ -537,8 +540,8 @@ class Guard(Actor):
         self.gate.reconciliation = status
         self._settle(now)
 
-    def _on_note(self, _peer: str, message: BreakNote | RecoveredNote, now: Now) -> None:
-        """Breaks are counted in the status, recovered reports come on the tape."""
+    def _on_note(self, _peer: str, message: BreakNote | RecoveredNote | MarketUpdate, now: Now) -> None:
+        """Breaks are counted in the status, recovered reports come on the tape, books as their tops."""
 
     # -- losses and days
 
@@ -670,6 +673,8 @@ class Guard(Actor):
             if request is not None and not request.seen:
                 self.exposure.release(request)
                 self._tell_lost(request, "queue", "order entry's queue is full, or it isn't there", now)
+        elif isinstance(message, AcceptGap):
+            self.out.log("alert", "the accepted gap did not reach order entry: say it again")
         elif not isinstance(message, GuardBeat):
             self._say_again = True  # a halt or a hello: it must arrive
 

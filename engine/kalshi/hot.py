@@ -2,19 +2,19 @@
 
 A decoder takes a whole frame as latin-1 text and gives (MsgSeqNum, SendingTime, message), or None when the frame is not
 one that it takes in full; then the general way (parse, validate, `codec.decode`) has it and gives the same or says
-what is wrong. What a decoder gives always equals what `codec.decode` gives; for market data after `book_message`.
+what is wrong. SendingTime is handed on as it stands: the session reads it. What a decoder gives always equals what
+`codec.decode` gives; for market data after `book_message`.
 
 Layout plans do the finding (`engine.kalshi.layouts`), memos of `common.fixed_point` the numbers: texts of prices and
-quantities repeat. The encoders write one f-string; a body with more fields than they wrote holds a smuggled SOH and is
-left to the generic encoder, which refuses it.
+quantities repeat. The encoders write one f-string around what orders of one kind share; a value that could smuggle in a
+field goes to the generic encoder, which refuses it.
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
-from engine.common.clock import fix_time
 from engine.common.fixed_point import PRICE_TEXTS, PRICES, QTY_TEXTS, QUANTITIES, parse_money
 from engine.fix.fields import Timestamps
 from engine.kalshi import codec
@@ -49,12 +49,8 @@ class BookMessage(msgspec.Struct, frozen=True, gc=False):
     markets: list[MarketChange]
 
 
-class Decoded(NamedTuple):
-    """What a hot decoder gives."""
-
-    seq: int
-    sending_time: str
-    message: object
+# (MsgSeqNum, SendingTime, message): what a hot decoder gives
+Decoded = tuple[int, str, object]
 
 
 class _Optional(dict[str, int | None]):
@@ -97,6 +93,7 @@ _EIGHT: Final = Layouts(
         *(*_PARTY, 704, 705, 1704, 1705, 880, 1057, 2964),
     ),
     strict=False,
+    as_text=(6,),
 )
 _D: Final = Layouts(
     DICTIONARY, "D", (34, 52, 11, 18, 38, 40, 44, 54, 55, 59, 126, *_PARTY, 526, 2964, 21006), strict=True
@@ -123,7 +120,10 @@ def decode_incremental(text: str) -> Decoded | None:
         for action, symbol, kind, px, size, aggressor in entries:
             if symbol != current:
                 current = symbol
-                levels, trades = _lists_of(markets, symbol)
+                if markets:
+                    levels, trades = _lists_of(markets, symbol)
+                else:
+                    markets.append((symbol, levels, trades, False))
             qty = quantities[size]
             if kind == _TRADE:
                 if action == _DELETE:
@@ -134,7 +134,7 @@ def decode_incremental(text: str) -> Decoded | None:
                 levels += (1 if kind == "1" else 0, prices[px], 0 if action == _DELETE else qty)
     except ValueError:
         return None
-    return Decoded(int(seq), sending_time, BookMessage(markets))
+    return int(seq), sending_time, BookMessage(markets)
 
 
 def _lists_of(markets: list[MarketChange], symbol: str) -> tuple[list[int], list[int]]:
@@ -160,7 +160,7 @@ def decode_snapshot(text: str) -> Decoded | None:
             levels += (1 if kind == "1" else 0, prices[px], quantities[size])
     except ValueError:
         return None
-    return Decoded(int(seq), sending_time, BookMessage([(symbol, levels, [], True)]))
+    return int(seq), sending_time, BookMessage([(symbol, levels, [], True)])
 
 
 def book_message(message: MarketDataIncremental | MarketDataSnapshot) -> BookMessage:
@@ -228,7 +228,7 @@ def decode_execution_report(text: str) -> Decoded | None:
         )
     except ValueError:
         return None
-    return Decoded(int(seq), sending_time, report)
+    return int(seq), sending_time, report
 
 
 def decode_new_order(text: str) -> Decoded | None:
@@ -260,7 +260,7 @@ def decode_new_order(text: str) -> Decoded | None:
         )
     except ValueError:
         return None
-    return Decoded(int(seq), sending_time, order)
+    return int(seq), sending_time, order
 
 
 def decode_replace(text: str) -> Decoded | None:
@@ -288,7 +288,7 @@ def decode_replace(text: str) -> Decoded | None:
         )
     except ValueError:
         return None
-    return Decoded(int(seq), sending_time, request)
+    return int(seq), sending_time, request
 
 
 def decode_cancel(text: str) -> Decoded | None:
@@ -309,7 +309,7 @@ def decode_cancel(text: str) -> Decoded | None:
         party_id=party_id,
         party_role=party_role,
     )
-    return Decoded(int(seq), sending_time, request)
+    return int(seq), sending_time, request
 
 
 HotDecode = Callable[[str], Decoded | None]
@@ -330,34 +330,60 @@ VENUE_HOT: Final[dict[str, HotDecode]] = {
 
 def encode_new_order(order: NewOrderSingle) -> str:
     """Return the body of 35=D. Raises LocalProtocolError as `codec.encode_body`."""
-    fields = 7
-    exec_inst = expire = alloc = group = stp = pause = ""
-    if order.exec_inst:
-        exec_inst = f"18={order.exec_inst}\x01"
-        fields += 1
-    if order.expire_time_ns is not None:
-        expire = f"126={fix_time(order.expire_time_ns)}\x01"
-        fields += 1
-    if order.alloc_account is not None:
-        alloc = f"79={order.alloc_account}\x01"
-        fields += 1
-    if order.secondary_cl_ord_id:
-        group = f"526={order.secondary_cl_ord_id}\x01"
-        fields += 1
-    if order.self_trade_prevention_type:
-        stp = f"2964={order.self_trade_prevention_type}\x01"
-        fields += 1
-    if order.cancel_order_on_pause is not None:
-        pause = "21006=Y\x01" if order.cancel_order_on_pause else "21006=N\x01"
-        fields += 1
-    if order.party_id:
-        return codec.encode_body(order)[1]
-    body = (
-        f"11={order.cl_ord_id}\x01{exec_inst}38={QTY_TEXTS[order.order_qty]}\x0140={order.ord_type}\x01"
-        f"44={PRICE_TEXTS[order.price]}\x0154={order.side}\x0155={order.symbol}\x01"
-        f"59={order.time_in_force}\x01{expire}{alloc}{group}{stp}{pause}"
+    cl_ord_id = order.cl_ord_id
+    template = _TEMPLATES.get(
+        (
+            order.symbol,
+            order.side,
+            order.time_in_force,
+            order.exec_inst,
+            order.self_trade_prevention_type,
+            order.cancel_order_on_pause,
+            order.secondary_cl_ord_id,
+            order.alloc_account,
+            order.expire_time_ns,
+            order.ord_type,
+            order.party_id,
+            order.party_role,
+        )
     )
-    return body if _sound(body, fields) else codec.encode_body(order)[1]
+    if template is None:
+        template = _new_template(order)
+    if not cl_ord_id or "\x01" in cl_ord_id or not cl_ord_id.isascii():
+        return codec.encode_body(order)[1]
+    before, between, after = template
+    return f"11={cl_ord_id}{before}{QTY_TEXTS[order.order_qty]}{between}{PRICE_TEXTS[order.price]}{after}"
+
+
+# what all orders of one kind share, written and checked once by the generic encoder: before the quantity, between it
+# and the price, and after that
+_TEMPLATES: Final[dict[tuple[object, ...], tuple[str, str, str]]] = {}
+_TEMPLATES_MAX: Final = 4096
+
+
+def _new_template(order: NewOrderSingle) -> tuple[str, str, str]:
+    body = codec.encode_body(order)[1]  # no value holds a SOH now, so a field's start is found for certain
+    before, qty, rest = body[len(f"11={order.cl_ord_id}") :].partition("\x0138=")
+    between, price, rest = rest[len(QTY_TEXTS[order.order_qty]) :].partition("\x0144=")
+    template = (before + qty, between + price, rest[len(PRICE_TEXTS[order.price]) :])
+    if len(_TEMPLATES) >= _TEMPLATES_MAX:
+        _TEMPLATES.clear()
+    key = (
+        order.symbol,
+        order.side,
+        order.time_in_force,
+        order.exec_inst,
+        order.self_trade_prevention_type,
+        order.cancel_order_on_pause,
+        order.secondary_cl_ord_id,
+        order.alloc_account,
+        order.expire_time_ns,
+        order.ord_type,
+        order.party_id,
+        order.party_role,
+    )
+    _TEMPLATES[key] = template
+    return template
 
 
 def encode_replace(request: OrderCancelReplaceRequest) -> str:

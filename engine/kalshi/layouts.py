@@ -82,6 +82,7 @@ class _Walk:
         self._spec = layouts.spec
         self._strict = layouts.strict
         self._wanted = layouts.wanted
+        self._numbers = layouts.numbers
         self._tags = tags
         self._seen: set[int] = set()
         self._group: GroupSpec | None = None
@@ -154,7 +155,7 @@ class _Walk:
             if condition.when_tag == tag and condition.tag not in self._tags:
                 without |= condition.when_values
         return _value_pattern(
-            self._dictionary.fields[tag], strict=self._strict, read=tag in self._wanted, without=without
+            self._dictionary.fields[tag], strict=self._strict, read=tag in self._numbers, without=without
         )
 
     def _complete(self) -> bool:
@@ -174,14 +175,22 @@ class Layouts:
         dictionary: says what the message may hold. msg_type: MsgType(35).
         wanted: tags whose values `match` gives, in this order.
         strict: unknown tags and unlisted values have no plan (what a gateway takes); else they pass.
+        as_text: wanted decimals that the reader keeps as text, so that nobody else would check them.
     """
 
     def __init__(
-        self, dictionary: Dictionary, msg_type: str, wanted: tuple[int, ...], *, strict: bool
+        self,
+        dictionary: Dictionary,
+        msg_type: str,
+        wanted: tuple[int, ...],
+        *,
+        strict: bool,
+        as_text: tuple[int, ...] = (),
     ) -> None:
         self.dictionary = dictionary
         self.spec: MessageSpec = dictionary.messages[msg_type]
         self.wanted = wanted
+        self.numbers = frozenset(wanted) - frozenset(as_text)
         self.strict = strict
         self._known: set[tuple[int, ...]] = set()
         # by the number of fields: nearly always that names the layout already; the newest used plan first
@@ -267,17 +276,17 @@ class EntryLayouts:
         """Return the wanted head values and the entries' wanted values; None when no plan takes the frame."""
         plans = self._plans
         for plan in plans:
-            found = plan.head(text)
+            head, size_group, places, findall, arrange = plan
+            found = head(text)
             if found is None:
                 continue
-            entries = plan.findall(text, found.end())
+            entries = findall(text, found.end())
             size = len(entries)
-            if text.count(self._mark) == size and int(found[plan.size]) == size:
+            if int(found[size_group]) == size and text.count(self._mark) == size:
                 if plan is not plans[0]:
                     plans.remove(plan)
                     plans.insert(0, plan)
-                arranged = entries if plan.arrange is None else map(plan.arrange, entries)
-                return found.group(*plan.places), arranged
+                return found.group(*places), entries if arrange is None else map(arrange, entries)
         return self.match(text) if self._discover(text) else None
 
     def _discover(self, text: str) -> bool:
@@ -329,16 +338,18 @@ class EntryLayouts:
             elif (
                 tag in HEADER_TAGS
                 or tag in TRAILER_TAGS
+                or tag == self._group.count_tag
                 or tag in self._body - set(self._of_group)
                 or tag in entries[-1]
             ):
                 return None
             else:
                 entries[-1].append(tag)
-        order = max(entries, key=len) if entries else list(self._of_group)
+        order = list(max(entries, key=lambda entry: len(entry))) if entries else list(self._members)
         if not self._required.issubset(order):
             return None
-        order += [tag for tag in self._of_group if tag not in order]
+        # what is read counts as seen, so that one plan does for messages with and without it
+        order += [tag for tag in self._members if tag not in order]
         for entry in entries:
             rest = iter(order)
             if not self._required.issubset(entry) or not all(tag in rest for tag in entry):

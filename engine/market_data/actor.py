@@ -13,7 +13,8 @@ Rules that hold here:
   snapshot (263=0) is asked for, at once the first time, then with growing pauses while it keeps happening.
 * A snapshot that stays away is asked for again, with growing pauses: requests cost Read tokens.
 * An empty snapshot is EMPTY with a warning: the venue answers an unknown ticker so, never with a reject.
-* Tops go out in `on_drained`, only where something in them changed. Markets are walked in the configuration's order.
+* An update is published before the own books take it in (`on_released`); tops go out in `on_idle`, only where something in them
+  changed. Markets are walked in the configuration's order.
 """
 
 # ruff: noqa: ARG002 - handlers take what the runtime gives
@@ -90,6 +91,7 @@ class MarketData(Actor):
         self._up = False
         self._beat_at = 0
         self._dirty: dict[str, Market] = {}  # markets whose top may have changed, in order of touch
+        self._unapplied: list[tuple[list[Market], list[MarketChanges]]] = []  # published, not yet in the own books
         self._asked: dict[str, Market] = {}  # snapshots that are awaited
         self._ask_at: int | None = None
         self._ask_pause_ns = ANSWER_NS
@@ -129,6 +131,8 @@ class MarketData(Actor):
             if market is None:
                 self.counters["unknown_symbols"] += 1
                 continue
+            if not (reset or market.ready) and self._unapplied:
+                self._apply_all(now)  # the snapshot may have come in the same bytes
             if not (reset or market.ready):
                 if levels:
                     self.counters["early_changes"] += 1
@@ -151,7 +155,13 @@ class MarketData(Actor):
             markets=changes,
         )
         self.out.send("md.feed", update, topic=TOPIC_BOOK)
-        self._apply(touched, changes, now)
+        self._unapplied.append((touched, changes))
+
+    def _apply_all(self, now: Now) -> None:
+        """Bring the own books up to what was published."""
+        for touched, changes in self._unapplied:
+            self._apply(touched, changes, now)
+        self._unapplied.clear()
 
     def _apply(self, touched: list[Market], changes: list[MarketChanges], now: Now) -> None:
         counters = self.counters
@@ -400,6 +410,7 @@ class MarketData(Actor):
     def on_message(self, channel: str, peer: str, message: Any, now: Now) -> None:
         if not isinstance(message, BookRequest):
             return
+        self._apply_all(now)
         for symbol in message.symbols or self.markets:
             market = self.markets.get(symbol)
             if market is None:
@@ -407,7 +418,14 @@ class MarketData(Actor):
             else:
                 self.out.send("md.ask", market.snapshot(self.feed, self.feed_no), to=peer)
 
-    def on_drained(self, now: Now) -> None:
+    def on_released(self, now: Now) -> None:
+        if self._unapplied:
+            self._apply_all(now)
+        if self._resync_at:
+            self._ask_due(now)
+            self._settle(now)
+
+    def on_idle(self, now: Now) -> None:
         if self._dirty:
             for symbol, market in self._dirty.items():
                 top = market.top()
@@ -417,8 +435,6 @@ class MarketData(Actor):
                         "md.feed", market.top_message(self.feed, self.feed_no), topic=TOPIC_TOP + symbol
                     )
             self._dirty.clear()
-        if self._resync_at:
-            self._ask_due(now)
 
     def stop(self, now: Now) -> None:
         self.client.stop(now)

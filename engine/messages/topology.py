@@ -28,8 +28,9 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         up: what connectors send to the binder (None on PUB/SUB).
         down: what the binder sends to connectors.
-        lazy: roles that read it only before they handle something else, and every few ms: their wake-up is not on the
-            path from tick to order, and what they read is only needed when something else happens.
+        lazy: roles that read it before they handle something else, and when idle: their wake-up is not on the path from
+            tick to order, and what they read is only needed when something else happens.
+        idle: roles that read it only when idle (or after 10 ms): what is some ms old serves them as well.
         topics: topic prefixes that a role subscribes to, when not all (`{symbol}` and `{slot}` are filled in).
         high_water: messages that a queue holds; a PUB drops beyond, a DEALER or ROUTER refuses.
     """
@@ -41,6 +42,7 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     up: Union = None
     down: Union
     lazy: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
     topics: dict[str, tuple[str, ...]] = {}
     high_water: int = 100_000
     carries: str = ""
@@ -55,7 +57,7 @@ CHANNELS: Final = {
             bound_by="market_data",
             connected_by=("strategy", "guard", "supervisor", "tool"),
             down=market_data.FeedMessage,
-            lazy=("guard", "supervisor"),
+            idle=("guard", "supervisor"),
             topics={
                 "strategy": ("book", "beat", "state"),
                 "guard": ("top.", "beat", "state"),
@@ -104,7 +106,8 @@ CHANNELS: Final = {
             bound_by="order_entry",
             connected_by=("guard", "strategy", "drop_copy", "tool"),
             down=executions.TapeMessage,
-            lazy=("guard", "drop_copy"),
+            lazy=("guard",),
+            idle=("drop_copy",),
             topics={"strategy": ("slot.{slot}", "beat")},
             carries="every order event, numbered without gaps; a beat with the last number when idle",
         ),
@@ -123,7 +126,7 @@ CHANNELS: Final = {
             bound_by="drop_copy",
             connected_by=("guard", "supervisor", "tool"),
             down=reconciliation.ReconciliationMessage,
-            lazy=("guard",),
+            idle=("guard",),
             carries="recovered reports, breaks, reconciled-up-to",
         ),
         Channel(

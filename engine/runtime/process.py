@@ -1,7 +1,9 @@
 """The process runtime: one actor, real sockets, real links, a real journal, real time.
 
 One loop over `poll`: what holds an edge (ZeroMQ) is drained until it says Again, or noted as having more. Order of a
-turn: lazy channels when anything else is there, links and channels that are ready, `on_drained`, then the release:
+turn: lazy channels when anything else is there, links and channels that are ready, `on_drained`, the release,
+`on_released`. What nobody waits for (idle channels, `on_idle`, the raw FIX log) comes when nothing was ready for 1 ms.
+The release:
 
 1. everything recorded is committed in one transaction;
 2. bytes go to the links (the order leaves before its event is told);
@@ -42,7 +44,9 @@ from engine.runtime.links import Links
 from engine.runtime.metrics import Histogram
 
 HEARTBEAT_NS: Final = 250_000_000
-LAZY_NS: Final = 10_000_000
+IDLE_NS: Final = 10_000_000
+IDLE_UNDER_LOAD_NS: Final = 5_000_000
+QUIET_MS: Final = 1
 HOUSEKEEPING_NS: Final = 50_000_000
 JOURNAL_RETRY_NS: Final = 100_000_000
 SUPERVISOR_SILENT_NS: Final = 3 * SECOND
@@ -96,8 +100,10 @@ class ProcessRuntime:
         self._handlers: dict[int, Callable[[int], None]] = {}
         self.bus = Bus(name, run_dir, topics)
         self.links = Links(self)
-        self._eager = [s for s in self.bus.sockets.values() if s.readable and not s.lazy]
-        self._lazy = [s for s in self.bus.sockets.values() if s.readable and s.lazy]
+        readable = [s for s in self.bus.sockets.values() if s.readable]
+        self._eager = [s for s in readable if not (s.lazy or s.idle)]
+        self._lazy = [s for s in readable if s.lazy]
+        self._unhurried = [s for s in readable if s.lazy or s.idle]
         self._routed = [s for s in self.bus.sockets.values() if s.readable and s.pattern is Pattern.ROUTED]
         self._control = self.bus.sockets.get("control")
         self._more: set[BusSocket] = set()
@@ -114,7 +120,9 @@ class ProcessRuntime:
         self.now = Now(time.time_ns(), time.monotonic_ns())
         self.welcome: control.Welcome | None = None
         self._next_beat = 0
-        self._next_lazy = 0
+        self._next_idle = 0
+        self._last_idle = 0
+        self._is_active = False
         self._next_house = 0
         self._supervisor_ns = 0
         self._stop_ns = 0
@@ -122,6 +130,7 @@ class ProcessRuntime:
         self._sigterm = False
         self.tick_to_trade = Histogram()
         self.commit = Histogram()
+        self.busy = Histogram()
         self.malformed = 0
         self.refused_sends = 0
         self._was_quiesced = False
@@ -218,19 +227,32 @@ class ProcessRuntime:
         self._more.add(socket)
         return taken
 
-    def _drain_lazy(self) -> None:
+    def turn(self) -> None:
+        """Wait for something, handle it, release what it emitted."""
+        ready = self._poll.poll(self._timeout_ms())
+        mono = time.monotonic_ns()
+        now = self.now = Now(time.time_ns(), mono)
+        actor = self.actor
+        due = actor is not None and actor.deadline is not None and mono >= actor.deadline
+        if ready or self._more or due or self.links.deferred:
+            self._handle(ready, now)
+            self._is_active = True
+            if ready:
+                self.busy.add(time.monotonic_ns() - mono)
+        elif self._is_active or mono >= self._next_idle:
+            self._is_active = False
+            self._idle(now)
+        if self._is_active and mono - self._last_idle >= IDLE_UNDER_LOAD_NS:
+            self._idle(now)
+        if mono >= self._next_house:
+            self._house_keeping(now)
+            self._release()
+
+    def _handle(self, ready: list[tuple[int, int]], now: Now) -> None:
+        """Step the actor with everything that waits, then release."""
         for socket in self._lazy:
             if socket.waiting():
                 self._drain(socket)
-
-    def turn(self) -> None:
-        """Wait for something, handle it, release what it emitted."""
-        ready = self._poll.poll(0 if self._more else self._timeout_ms())
-        mono = time.monotonic_ns()
-        now = self.now = Now(time.time_ns(), mono)
-        if self._lazy and (ready or self._more or mono >= self._next_lazy):
-            self._drain_lazy()
-            self._next_lazy = mono + LAZY_NS
         handlers = self._handlers
         for fd, events in ready:
             handler = handlers.get(fd)
@@ -242,28 +264,45 @@ class ProcessRuntime:
         if self.links.deferred:
             self.links.tell_deferred()
         actor = self.actor
-        if actor is not None:
-            deadline = actor.deadline
-            if deadline is not None and mono >= deadline:
-                actor.on_deadline(now)
-            actor.on_drained(now)
+        if actor is None:
+            return
+        deadline = actor.deadline
+        if deadline is not None and now.mono_ns >= deadline:
+            actor.on_deadline(now)
+        actor.on_drained(now)
         self._release()
         self._look_again()
-        if mono >= self._next_house:
-            self._house_keeping(now)
+        actor.on_released(now)
+        self._release()
+
+    def _idle(self, now: Now) -> None:
+        """Do what nobody waits for."""
+        self._last_idle = now.mono_ns
+        self._next_idle = now.mono_ns + IDLE_NS
+        for socket in self._unhurried:
+            if socket.waiting():
+                self._drain(socket)
+        actor = self.actor
+        if actor is not None:
+            actor.on_drained(now)
             self._release()
+            actor.on_idle(now)
+            self._release()
+        if self._log_bytes:
+            self._write_log()
 
     def _timeout_ms(self) -> int:
-        if self.links.deferred:
-            return 1
-        mono = time.monotonic_ns()
+        if self._more or self.links.deferred:
+            return 0
+        if self._is_active:
+            return QUIET_MS
         until = self._next_house
-        if self._lazy and self._next_lazy < until:
-            until = self._next_lazy
+        if self._unhurried and self._next_idle < until:
+            until = self._next_idle
         actor = self.actor
         if actor is not None and actor.deadline is not None and actor.deadline < until:
             until = actor.deadline
-        return max(0, (until - mono + 999_999) // 1_000_000)
+        return max(0, (until - time.monotonic_ns() + 999_999) // 1_000_000)
 
     def _look_again(self) -> None:
         """Drain sockets that were sent on: the send may have taken their edge."""
@@ -290,8 +329,6 @@ class ProcessRuntime:
             self._release_once()
             if not (self._records or self._writes or self._sends):
                 break
-        if self._log_bytes:
-            self._write_log()
 
     def _release_once(self) -> None:
         if self._records and not self._commit():
@@ -478,6 +515,8 @@ class ProcessRuntime:
         if self.commit.count:
             metrics["commit_p50_us"] = self.commit.quantile(0.5) // 1000
             metrics["commit_p99_us"] = self.commit.quantile(0.99) // 1000
+        metrics["busy_p50_us"] = self.busy.quantile(0.5) // 1000
+        metrics["busy_p99_us"] = self.busy.quantile(0.99) // 1000
         if self.malformed:
             metrics["malformed"] = self.malformed
         if self.refused_sends:
@@ -542,7 +581,7 @@ class ProcessRuntime:
         self._release()
         if self.on_started is not None:
             self.on_started()
-        for socket in (*self._eager, *self._lazy):
+        for socket in (*self._eager, *self._unhurried):
             self._more.add(socket)  # an edge from before the loop would never come again
         try:
             while not actor.stopped:
@@ -568,6 +607,8 @@ class ProcessRuntime:
 
     def _end(self) -> None:
         self.links.close_all()
+        if self._log_bytes:
+            self._write_log()
         if self.fix_log is not None:
             self.fix_log.flush()
         if self.journal is not None:

@@ -28,6 +28,7 @@ from engine.runtime import factory
 START_WALL_NS: Final = 1_790_000_000 * SECOND
 _DELAY_NS: Final = (15_000, 60_000)
 _LINK_DELAY_NS: Final = (50_000, 400_000)
+_IDLE_NS: Final = 1_000_000
 _ACCOUNT = "main"
 _PURPOSES = ("order_entry", "market_data", "drop_copy", "listener")
 
@@ -69,6 +70,7 @@ class Node:
         self._writes: list[tuple[str, bytes, int]] = []
         self._sends: list[tuple[str, msgspec.Struct, str | None, str]] = []
         self._wake_ns: int | None = None
+        self._is_idle_due = False
         self.notices: list[tuple[str, str]] = []
 
     # -- Outbox
@@ -121,7 +123,20 @@ class Node:
         handler(actor, now)
         actor.on_drained(now)
         self._release()
+        actor.on_released(now)
+        self._release()
+        if not self._is_idle_due:
+            self._is_idle_due = True
+            self.world.after(_IDLE_NS, self._guarded(self._idle))
         self._schedule()
+
+    def _idle(self) -> None:
+        self._is_idle_due = False
+        actor = self.actor
+        if actor is not None:
+            actor.on_idle(self.world.now)
+            self._release()
+            self._schedule()
 
     def _release(self) -> None:
         records, self._records = self._records, []
@@ -168,6 +183,7 @@ class Node:
         """Begin a life: build, replay the committed journal, start."""
         self.life += 1
         self._wake_ns = None
+        self._is_idle_due = False
         actor = build(self)
         for entry in self.journal:
             actor.replay(entry)

@@ -15,12 +15,12 @@ from typing import Any
 import msgspec
 
 from engine.bus.sockets import tool_socket
-from engine.common.fixed_point import QTY_DECIMALS, format_fixed, parse_fixed
+from engine.common.fixed_point import PRICE_DECIMALS, QTY_DECIMALS, format_fixed, parse_fixed
 from engine.config import Config
 from engine.errors import EXIT_FAILURE, EXIT_OK, EXIT_RISK_LATCH, EXIT_TIMEOUT, NotRunningError, UsageError
 from engine.messages import commands, control
 from engine.messages.decisions import GuardStatus
-from engine.tools.running import default_run, running_config
+from engine.tools.running import running_config, running_run
 
 TIMEOUT_MS = 3000
 
@@ -209,10 +209,36 @@ def _print_status(state: control.EngineState | None, guard: GuardStatus | None) 
         )
 
 
+def order_line(order: dict[str, Any]) -> str:
+    """Write one open order for people."""
+    side = "buy" if order["side"] == commands.Side.BUY else "sell"
+    done, qty = format_fixed(order["cum_qty"], QTY_DECIMALS), format_fixed(order["qty"], QTY_DECIMALS)
+    price = format_fixed(order["price"], PRICE_DECIMALS)
+    return (
+        f"  {order['cl_ord_id']:36} {order['name']:16} {order['symbol']:10} {side:4} {qty:>9} at {price:>10}"
+        f"  filled {done:>8}  {order['state']}"
+    )
+
+
+def _print_answer(ok: bool, text: str, data: dict[str, Any]) -> None:
+    orders = data.pop("orders", None)
+    if isinstance(orders, list):
+        for order in orders:
+            print(order_line(order))
+        text = text or f"{len(orders)} open orders"
+    for key, value in data.items():
+        for item in value if isinstance(value, list) else [value]:
+            print(f"  {key}: {item}")
+    if ok:
+        print(text or "done")
+    else:
+        print(f"error: {text or 'refused'}", file=sys.stderr)
+
+
 def main(argv: list[str]) -> int:
     """Carry out one command. Raises UsageError, NotRunningError."""
     arguments = _parser().parse_args(argv)
-    run = arguments.run or default_run()
+    run = running_run(arguments.run)
     if arguments.command == "status":
         return _status(run, as_json=arguments.json)
     config = running_config(run)
@@ -234,10 +260,5 @@ def main(argv: list[str]) -> int:
     if arguments.json:
         print(json.dumps({"ok": answer.ok, "text": answer.text, **data}, default=str))
     else:
-        print(
-            answer.text or ("done" if answer.ok else "refused"), file=sys.stdout if answer.ok else sys.stderr
-        )
-        for key, value in data.items():
-            for item in value if isinstance(value, list) else [value]:
-                print(f"  {key}: {item}")
+        _print_answer(answer.ok, answer.text, data)
     return EXIT_OK if answer.ok else EXIT_FAILURE

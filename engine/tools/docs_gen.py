@@ -21,6 +21,7 @@ from engine.config import Config
 from engine.errors import EXIT_FAILURE, EXIT_OK
 from engine.messages import SCHEMA
 from engine.messages.topology import CHANNELS, Channel, Pattern
+from engine.strategy.loader import load_strategy
 
 _SUBSCRIBER: Final = """\
 ```python
@@ -68,6 +69,9 @@ are decimal text in quotes (`"19.50"`), never TOML floats. `--set a.b=value` ove
 | `kalshi-production.toml` | Kalshi's production gateway: the same, and `--production` on the command line |
 """
 
+ROOT: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_STRATEGIES: Final = ("quote_maker:QuoteMaker", "momentum_taker:MomentumTaker")
+
 
 def _type_text(kind: Any) -> str:
     if isinstance(kind, types.UnionType):
@@ -90,10 +94,6 @@ def _default_text(field: msgspec.structs.FieldInfo) -> str:
     if field.default_factory is not msgspec.NODEFAULT:
         return f"`{field.default_factory()!r}`"
     return "required"
-
-
-def _doc(kind: type) -> str:
-    return inspect.cleandoc(kind.__doc__ or "").replace("\nAttributes:\n", "\n\n").strip()
 
 
 def _struct_lines(struct: type[msgspec.Struct], heading: str) -> Iterator[str]:
@@ -155,10 +155,10 @@ def bus() -> str:
         "## Channels\n",
         "| channel | pattern | bound by | connected by | carries |\n|---|---|---|---|---|",
     ]
-    for channel in CHANNELS.values():
-        lines.append(
-            f"| `{channel.name}` | {channel.pattern} | {channel.bound_by} | {', '.join(channel.connected_by)} | {channel.carries} |"
-        )
+    lines += [
+        f"| `{channel.name}` | {channel.pattern} | {channel.bound_by} | {', '.join(channel.connected_by)} | {channel.carries} |"
+        for channel in CHANNELS.values()
+    ]
     lines.append("")
     structs: dict[str, type[msgspec.Struct]] = {}
     for channel in CHANNELS.values():
@@ -178,12 +178,36 @@ def _key_lines(struct: type[msgspec.Struct], path: str) -> Iterator[str]:
     about, _, attributes = inspect.cleandoc(struct.__doc__ or "").partition("Attributes:")
     yield f"\n## {about.strip()}\n" if path else f"\n{about.strip()}\n"
     meanings = _meanings(attributes)
-    scalar = [f for f in msgspec.structs.fields(struct) if not list(_inner(f.type))]
-    if scalar:
-        yield "| key | type | default | meaning |\n|---|---|---|---|"
-        for field in scalar:
-            meaning = meanings.get(field.name, "").replace("|", "\\|")
-            yield f"| `{field.name}` | {_type_text(field.type)} | {_default_text(field)} | {meaning} |"
+    yield "| key | type | default | meaning |\n|---|---|---|---|"
+    for field in msgspec.structs.fields(struct):
+        meaning = meanings[field.name].replace("|", "\\|")
+        yield f"| `{field.name}` | {_key_type(field.type)} | {_key_default(field)} | {meaning} |"
+
+
+def _key_type(kind: Any) -> str:
+    """Name a key's type as a TOML file shows it."""
+    if list(_inner(kind)):
+        return "tables by name" if typing.get_origin(kind) is dict else "table"
+    return {
+        str: "text",
+        int: "whole number",
+        bool: "true or false",
+        list[str]: "list of texts",
+        dict[str, int]: "table of whole numbers",
+    }.get(kind, "table")
+
+
+def _key_default(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "required"
+    if list(_inner(field.type)):
+        return (
+            "none" if field.default is None else "empty" if field.default_factory is dict else "its defaults"
+        )
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
 
 
 def _inner(kind: Any) -> Iterator[type[msgspec.Struct]]:
@@ -226,6 +250,10 @@ def configuration() -> str:
                 walk(inner, f"{path}.{field.name}")
 
     walk(Config, "")
+    root = os.path.join(ROOT, "strategies")
+    lines.append("\n# The settings of the strategies in `strategies/`")
+    for spec in _STRATEGIES:
+        lines.extend(_key_lines(load_strategy(spec, spec, root).Config, spec))
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -261,14 +289,13 @@ def main(argv: list[str]) -> int:
         "--check", action="store_true", help="write nothing; exit 1 when a page is not current"
     )
     arguments = parser.parse_args(argv)
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    old = stale(root)
+    old = stale(ROOT)
     if arguments.check:
         for path in old:
             print(f"error: {path} is not current; run python -m engine docs", file=sys.stderr)
         return EXIT_FAILURE if old else EXIT_OK
     for path in old:
-        with open(os.path.join(root, path), "w", encoding="utf-8") as file:
+        with open(os.path.join(ROOT, path), "w", encoding="utf-8") as file:
             file.write(PAGES[path]())
         print(f"wrote {path}")
     return EXIT_OK

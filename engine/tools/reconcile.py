@@ -26,8 +26,8 @@ from engine.errors import EXIT_BREAKS, EXIT_OK, EngineError, JournalError, NotRu
 from engine.messages.executions import OrderEvent
 from engine.messages.reconciliation import BreakNote
 from engine.runtime.journal import read
+from engine.tools.running import latest_run
 
-DEFAULT_RUN: Final = ".run/engine"
 _ORDER_EVENT: Final = "order"
 
 __all__ = ["main", "render_json", "render_text", "report_for_run"]
@@ -130,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
     common = _Parser(add_help=False)
     common.add_argument(
-        "--run", default=DEFAULT_RUN, metavar="DIR", help=f"run directory (default {DEFAULT_RUN})"
+        "--run", default="", metavar="DIR", help="run directory (default: the one used last below .run)"
     )
     common.add_argument(
         "--format", default="text", choices=("text", "json"), help="how to write it (default text)"
@@ -155,6 +155,7 @@ def main(argv: list[str]) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    options.run = options.run or latest_run()
     report = report_for_run(options.run)
     as_json = options.format == "json"
     if options.command == "show":

@@ -13,15 +13,33 @@ RUNS = ".run"
 
 
 def is_running(run: str) -> bool:
-    """Whether an engine holds the run directory."""
+    """Whether an engine, or processes that a dead supervisor left, hold the run directory.
+
+    The lock is only tried where an engine wrote its pid: one that starts in a clean directory never meets a tool's try.
+    """
     try:
         with open(os.path.join(run, "lock"), "rb") as file:
+            if not file.read(1):
+                return False
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
         return False
     return False
+
+
+def running_run(run: str) -> str:
+    """Return the run directory of a running engine: the one named, else the one that runs below `.run`.
+
+    Raises:
+        NotRunningError: no engine runs there. UsageError: several run and none was named.
+    """
+    if not run:
+        return default_run()
+    if not is_running(run):
+        raise NotRunningError(f"{run}: no engine runs here; start one with scripts/launch")
+    return run
 
 
 def default_run() -> str:

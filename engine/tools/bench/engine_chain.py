@@ -195,7 +195,9 @@ def _engine_round(
             _wait_trading(run, process)
             trips = _drive(peer, arguments.count, arguments.gap_us / 1e6)
             time.sleep(0.6)  # two heartbeats, so that the processes' own figures are in
-            return Trips(trips, _hops(engine_state(run)))
+            st = engine_state(run)
+            print({p.name: {k: v for k, v in p.status.metrics.items() if "busy" in k} for p in st.processes})
+            return Trips(trips, _hops(st))
     finally:
         peer.close()
 

@@ -16,7 +16,14 @@ from engine.messages.commands import (
     ReplaceOrder,
     WorkerBeat,
 )
-from engine.messages.executions import EventKind, OrderEvent, OrdersSnapshot, OrderState, PositionState, TapeBeat
+from engine.messages.executions import (
+    EventKind,
+    OrderEvent,
+    OrdersSnapshot,
+    OrderState,
+    PositionState,
+    TapeBeat,
+)
 from engine.messages.market_data import FeedBeat, FeedState, TopOfBook
 from engine.messages.reconciliation import ReconciliationStatus
 
@@ -46,13 +53,31 @@ def settings(**changes):
         },
         "instruments": {BTC: {"tick": "0.0100", "collar_bp": 200}, ETH: {"collar_bp": 100}},
         "risk": {
-            "account": {**LIMITS, "max_position": "60", "max_open_orders": 40, "max_gross_notional": "20000.00",
-                        "max_unacknowledged": 40, "max_loss": "200.00"},
+            "account": {
+                **LIMITS,
+                "max_position": "60",
+                "max_open_orders": 40,
+                "max_gross_notional": "20000.00",
+                "max_unacknowledged": 40,
+                "max_loss": "200.00",
+            },
             "markets": {
-                BTC: {**LIMITS, "max_position": "30", "max_open_orders": 20, "max_gross_notional": "9000.00",
-                      "max_unacknowledged": 20, "max_loss": "100.00"},
-                ETH: {**LIMITS, "max_position": "30", "max_open_orders": 20, "max_gross_notional": "9000.00",
-                      "max_unacknowledged": 20, "max_loss": "100.00"},
+                BTC: {
+                    **LIMITS,
+                    "max_position": "30",
+                    "max_open_orders": 20,
+                    "max_gross_notional": "9000.00",
+                    "max_unacknowledged": 20,
+                    "max_loss": "100.00",
+                },
+                ETH: {
+                    **LIMITS,
+                    "max_position": "30",
+                    "max_open_orders": 20,
+                    "max_gross_notional": "9000.00",
+                    "max_unacknowledged": 20,
+                    "max_loss": "100.00",
+                },
             },
         },
         "rate": {"tier": "unlimited"},
@@ -101,12 +126,15 @@ class Rig:
 
     def take(self, kind=None, channel=None):
         """Take what was emitted so far, of one type when named."""
-        found = [m for c, m, _, _ in self.out.all if (kind is None or isinstance(m, kind)) and channel in (None, c)]
+        found = [
+            m for c, m, _, _ in self.out.all if (kind is None or isinstance(m, kind)) and channel in (None, c)
+        ]
         self.out.all.clear()
         return found
 
     def give(self, message, peer="", channel="x"):
         self.guard.on_message(channel, peer, message, self.now)
+        self.guard.on_drained(self.now)
 
     def wait(self, ms, beats=True):
         """Let time go by in steps of 20 ms; beats: everybody around lives on."""
@@ -125,7 +153,12 @@ class Rig:
             self.give(WorkerBeat(mono_ns=self.now.mono_ns), f"strategy.{name}")
 
     def oe_beat(self, **changes):
-        fields = {"tape_no": self.tape_no, "session": "logged on", "ready": True, "epoch": self.guard.commander.epoch}
+        fields = {
+            "tape_no": self.tape_no,
+            "session": "logged on",
+            "ready": True,
+            "epoch": self.guard.commander.epoch,
+        }
         self.give(TapeBeat(mono_ns=self.now.mono_ns, **{**fields, **changes}))
 
     # -- the world
@@ -156,8 +189,18 @@ class Rig:
 
     def top(self, symbol, bid, ask, last=0, state=FeedState.LIVE):
         self.give(
-            TopOfBook(feed=1, feed_no=1, symbol=symbol, state=state, bid=bid, bid_qty=100 if bid else 0,
-                      ask=ask, ask_qty=100 if ask else 0, last=last, last_qty=100 if last else 0)
+            TopOfBook(
+                feed=1,
+                feed_no=1,
+                symbol=symbol,
+                state=state,
+                bid=bid,
+                bid_qty=100 if bid else 0,
+                ask=ask,
+                ask_qty=100 if ask else 0,
+                last=last,
+                last_qty=100 if last else 0,
+            )
         )
 
     # -- intents: return Approved or Refused
@@ -170,7 +213,9 @@ class Rig:
     def new(self, side=1, qty=100, price=100_00, symbol=BTC, slot=1, **more):
         peer = {1: "strategy.alpha", 2: "strategy.beta"}[slot]
         self.out.all.clear()
-        self.give(NewOrder(cl_ord_id=self.ids[slot](), symbol=symbol, side=side, qty=qty, price=price, **more), peer)
+        self.give(
+            NewOrder(cl_ord_id=self.ids[slot](), symbol=symbol, side=side, qty=qty, price=price, **more), peer
+        )
         return self.answer()
 
     def control(self, *args, **more):
@@ -186,8 +231,14 @@ class Rig:
         strategy = more.pop("strategy", 1)
         self.numbers[strategy] = self.numbers.get(strategy, 0) + 1
         event = OrderEvent(
-            tape_no=self.tape_no, strategy=strategy, strategy_no=self.numbers[strategy], kind=EventKind(kind),
-            state=OrderState(state), order=order, wall_ns=self.now.wall_ns, **more,
+            tape_no=self.tape_no,
+            strategy=strategy,
+            strategy_no=self.numbers[strategy],
+            kind=EventKind(kind),
+            state=OrderState(state),
+            order=order,
+            wall_ns=self.now.wall_ns,
+            **more,
         )
         if more.get("quietly"):
             return event
@@ -197,39 +248,81 @@ class Rig:
     def terms(self, approved):
         request = approved.request
         return {
-            "cl_ord_id": request.cl_ord_id, "symbol": request.symbol, "side": request.side, "price": request.price,
-            "qty": request.qty, "tif": getattr(request, "tif", "1"), "strategy": approved.strategy,
+            "cl_ord_id": request.cl_ord_id,
+            "symbol": request.symbol,
+            "side": request.side,
+            "price": request.price,
+            "qty": request.qty,
+            "tif": getattr(request, "tif", "1"),
+            "strategy": approved.strategy,
         }
 
     def submitted(self, approved):
         terms = self.terms(approved)
-        self.event("submitted", "SUBMITTING", approved.request.cl_ord_id, leaves_qty=terms["qty"],
-                   request_id=approved.request.cl_ord_id, **terms)
+        self.event(
+            "submitted",
+            "SUBMITTING",
+            approved.request.cl_ord_id,
+            leaves_qty=terms["qty"],
+            request_id=approved.request.cl_ord_id,
+            **terms,
+        )
 
     def rest(self, **more):
         """Place an order and let it rest; returns the Approved."""
         approved = self.new(**more)
         assert isinstance(approved, Approved), approved
         self.submitted(approved)
-        self.event("new", "NEW", approved.request.cl_ord_id, leaves_qty=approved.request.qty,
-                   request_id=approved.request.cl_ord_id, order_id="v1", **self.terms(approved))
+        self.event(
+            "new",
+            "NEW",
+            approved.request.cl_ord_id,
+            leaves_qty=approved.request.qty,
+            request_id=approved.request.cl_ord_id,
+            order_id="v1",
+            **self.terms(approved),
+        )
         return approved
 
     def end(self, approved, kind="canceled", state="CANCELED", **more):
-        self.event(kind, state, approved.request.cl_ord_id, **{**self.terms(approved), "leaves_qty": 0, **more})
+        self.event(
+            kind, state, approved.request.cl_ord_id, **{**self.terms(approved), "leaves_qty": 0, **more}
+        )
 
     def fill(self, approved, qty, price, cum=None, fee=0, **more):
         total = approved.request.qty
         cum = qty if cum is None else cum
         state = "FILLED" if cum == total else "PARTIALLY_FILLED"
-        self.event("trade", state, approved.request.cl_ord_id, cum_qty=cum, leaves_qty=total - cum, last_qty=qty,
-                   last_px=price, fee=fee, exec_id=f"1;{self.tape_no}", **{**self.terms(approved), **more})
+        self.event(
+            "trade",
+            state,
+            approved.request.cl_ord_id,
+            cum_qty=cum,
+            leaves_qty=total - cum,
+            last_qty=qty,
+            last_px=price,
+            fee=fee,
+            exec_id=f"1;{self.tape_no}",
+            **{**self.terms(approved), **more},
+        )
 
     def hold(self, qty, price=100_00, symbol=BTC, slot=1, fee=0):
         """Give a strategy a position by fills of IOC-like orders that the guard never saw."""
         side = 1 if qty > 0 else 2
-        self.event("trade", "FILLED", f"held-{self.tape_no}", strategy=slot, symbol=symbol, side=side, price=price,
-                   qty=abs(qty), cum_qty=abs(qty), last_qty=abs(qty), last_px=price, fee=fee)
+        self.event(
+            "trade",
+            "FILLED",
+            f"held-{self.tape_no}",
+            strategy=slot,
+            symbol=symbol,
+            side=side,
+            price=price,
+            qty=abs(qty),
+            cum_qty=abs(qty),
+            last_qty=abs(qty),
+            last_px=price,
+            fee=fee,
+        )
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ def test_an_order_within_all_limits_is_approved_with_number_and_expiry(rig):
 
 
 @pytest.mark.parametrize(
-    ("qty", "control"), [(0, "form"), (-100, "form"), (50, "form"), (100, None), (1000, None), (1100, "max_qty")]
+    ("qty", "control"),
+    [(0, "form"), (-100, "form"), (50, "form"), (100, None), (1000, None), (1100, "max_qty")],
 )
 def test_quantity_is_whole_contracts_and_at_most_max_order_qty(rig, qty, control):
     assert rig.control(qty=qty, price=99_00) == control
@@ -26,7 +27,12 @@ def test_quantity_is_whole_contracts_and_at_most_max_order_qty(rig, qty, control
 def test_quantity_limit_of_the_narrowest_scope_is_the_one_named(make):
     rig = make(risk__markets__btc__max_order_qty="5")
     refused = rig.new(qty=600, price=99_00)
-    assert (refused.control, refused.scope, refused.limit, refused.value) == ("max_qty", "market BTC-PERP", 500, 600)
+    assert (refused.control, refused.scope, refused.limit, refused.value) == (
+        "max_qty",
+        "market BTC-PERP",
+        500,
+        600,
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,7 +59,12 @@ LIMITS = {
 
 @pytest.mark.parametrize(
     ("side", "price", "control"),
-    [(1, 50_0000 + 1_0000 + 5100, None), (1, 51_0000 + 5101, "collar"), (2, 49_0000 - 4900, None), (2, 49_0000 - 4901, "collar")],
+    [
+        (1, 50_0000 + 1_0000 + 5100, None),
+        (1, 51_0000 + 5101, "collar"),
+        (2, 49_0000 - 4900, None),
+        (2, 49_0000 - 4901, "collar"),
+    ],
 )
 def test_aggressive_price_is_held_by_the_collar(rig, side, price, control):
     """ETH: bid 49, ask 51, collar 100 bp: a buy up to 51.51, a sell down to 48.51; tick 0.0001."""
@@ -160,7 +171,14 @@ def test_unacknowledged_requests_are_counted_until_the_venue_answers(make):
     assert rig.control(price=97_00) == "unacknowledged"
     rig.submitted(first)
     assert rig.control(price=97_00) == "unacknowledged"
-    rig.event("new", "NEW", first.request.cl_ord_id, leaves_qty=100, request_id=first.request.cl_ord_id, **rig.terms(first))
+    rig.event(
+        "new",
+        "NEW",
+        first.request.cl_ord_id,
+        leaves_qty=100,
+        request_id=first.request.cl_ord_id,
+        **rig.terms(first),
+    )
     assert rig.control(price=97_00) is None
     assert isinstance(second, Approved)
 
@@ -317,7 +335,12 @@ def test_fees_count_as_loss(rig):
 def cancel_of(rig, approved, slot=1, **changes):
     request = approved.request
     rig.out.all.clear()
-    fields = {"cl_ord_id": rig.ids[slot](), "orig_cl_ord_id": request.cl_ord_id, "symbol": request.symbol, "side": request.side}
+    fields = {
+        "cl_ord_id": rig.ids[slot](),
+        "orig_cl_ord_id": request.cl_ord_id,
+        "symbol": request.symbol,
+        "side": request.side,
+    }
     rig.give(CancelOrder(**{**fields, **changes}), {1: "strategy.alpha", 2: "strategy.beta"}[slot])
     return rig.answer()
 

@@ -1,14 +1,15 @@
 """Reservations, replaces, unknown orders, snapshots: what is counted, from when, until when."""
 
+from engine.common.actor import PeerEvent
 from engine.messages.commands import (
     Approved,
+    ArmOrders,
     EpochAccepted,
     GuardHello,
     NotAccepted,
     Refused,
     ReplaceOrder,
 )
-from engine.common.actor import PeerEvent
 from engine.messages.executions import (
     OrdersSnapshot,
     PositionState,
@@ -86,10 +87,45 @@ def test_not_accepted_of_an_order_is_told_by_the_tape(rig):
     """NotAccepted and NOT_SENT come in either order; the worker hears it from the tape."""
     approved = rig.new(price=99_00)
     rig.take()
-    rig.give(NotAccepted(epoch=approved.epoch, no=approved.no, reason="session", cl_ord_id=approved.request.cl_ord_id))
+    rig.give(
+        NotAccepted(
+            epoch=approved.epoch, no=approved.no, reason="session", cl_ord_id=approved.request.cl_ord_id
+        )
+    )
     assert clean(rig) and not rig.take(Refused)
     rig.end(approved, "not_sent", "NOT_SENT", request_id=approved.request.cl_ord_id)
     assert clean(rig)
+
+
+def test_not_accepted_of_a_cancel_is_told_to_the_worker(rig):
+    """The tape has a NOT_SENT for new orders only."""
+    approved = rig.rest(price=99_00)
+    changed = replace(rig, approved, 500, 99_00)
+    rig.take()
+    rig.give(
+        NotAccepted(epoch=changed.epoch, no=changed.no, reason="session", cl_ord_id=changed.request.cl_ord_id)
+    )
+    assert [m.control for m in rig.take(Refused)] == ["session"]
+    assert counted(rig)[:4] == (100, 0, 1, 0)
+
+
+def test_a_latch_that_only_order_entry_has_is_released_there(rig):
+    """An ArmOrders may be lost; the guard owns the latches."""
+    approved = rig.new(price=99_00)
+    rig.take()
+    rig.give(NotAccepted(epoch=approved.epoch, no=1, reason="halted", cl_ord_id=approved.request.cl_ord_id))
+    armed = [(m.strategy, m.symbol) for m in rig.take(ArmOrders)]
+    assert armed == [(None, ""), (1, ""), (None, BTC), (1, BTC)]
+
+
+def test_a_hello_refused_for_its_epoch_is_said_again_above_theirs(make):
+    """The clock was set back and the journal is new: order entry still follows a higher epoch."""
+    rig = make(start=False)
+    rig.guard.start(rig.now)
+    epoch = rig.take(GuardHello)[0].epoch
+    rig.oe_beat(epoch=epoch + 1000)
+    rig.give(NotAccepted(epoch=epoch, no=0, reason="epoch"))
+    assert rig.take(GuardHello)[0].epoch == epoch + 1001
 
 
 def test_an_undelivered_command_is_released_and_refused(rig):
@@ -104,7 +140,12 @@ def replace(rig, approved, qty, price):
     request = approved.request
     rig.out.all.clear()
     intent = ReplaceOrder(
-        cl_ord_id=rig.ids[1](), orig_cl_ord_id=request.cl_ord_id, symbol=BTC, side=request.side, qty=qty, price=price
+        cl_ord_id=rig.ids[1](),
+        orig_cl_ord_id=request.cl_ord_id,
+        symbol=BTC,
+        side=request.side,
+        qty=qty,
+        price=price,
     )
     rig.give(intent, "strategy.alpha")
     return rig.answer()
@@ -117,9 +158,25 @@ def test_a_replace_counts_at_the_larger_of_old_and_new_until_it_is_answered(rig)
     assert counted(rig)[4] == 500 * 99_00
     first, new_id = approved.request.cl_ord_id, changed.request.cl_ord_id
     terms = rig.terms(approved)
-    rig.event("replace_submitted", "PENDING_REPLACE", first, leaves_qty=500, request_id=new_id, new_qty=300, new_price=100_00, **terms)
+    rig.event(
+        "replace_submitted",
+        "PENDING_REPLACE",
+        first,
+        leaves_qty=500,
+        request_id=new_id,
+        new_qty=300,
+        new_price=100_00,
+        **terms,
+    )
     assert counted(rig)[0] == 500
-    rig.event("replaced", "NEW", first, leaves_qty=300, request_id=new_id, **{**terms, "cl_ord_id": new_id, "qty": 300, "price": 100_00})
+    rig.event(
+        "replaced",
+        "NEW",
+        first,
+        leaves_qty=300,
+        request_id=new_id,
+        **{**terms, "cl_ord_id": new_id, "qty": 300, "price": 100_00},
+    )
     assert counted(rig) == (300, 0, 1, 0, 300 * 100_00)
 
 
@@ -131,8 +188,20 @@ def test_a_larger_replace_counts_at_once_and_falls_back_when_refused(rig):
     terms = rig.terms(approved)
     rig.fill(approved, 100, 99_00)  # a fill that crossed it: it still counts
     assert counted(rig)[0] == 400
-    rig.event("replace_submitted", "PENDING_REPLACE", first, leaves_qty=200, cum_qty=100, request_id=new_id, new_qty=500, new_price=100_00, **terms)
-    rig.event("replace_rejected", "PARTIALLY_FILLED", first, leaves_qty=200, cum_qty=100, request_id=new_id, **terms)
+    rig.event(
+        "replace_submitted",
+        "PENDING_REPLACE",
+        first,
+        leaves_qty=200,
+        cum_qty=100,
+        request_id=new_id,
+        new_qty=500,
+        new_price=100_00,
+        **terms,
+    )
+    rig.event(
+        "replace_rejected", "PARTIALLY_FILLED", first, leaves_qty=200, cum_qty=100, request_id=new_id, **terms
+    )
     assert counted(rig)[:4] == (200, 0, 1, 0)
 
 
@@ -198,7 +267,18 @@ def test_a_replay_is_applied_in_order_with_what_waited(rig):
     missed = []
     rig.give = lambda message, *_: missed.append(message)
     rig.fill(first, 100, 99_00)
-    rig.event("trade", "FILLED", "x", symbol=BTC, side=1, price=99_00, qty=100, cum_qty=100, last_qty=100, last_px=99_00)
+    rig.event(
+        "trade",
+        "FILLED",
+        "x",
+        symbol=BTC,
+        side=1,
+        price=99_00,
+        qty=100,
+        cum_qty=100,
+        last_qty=100,
+        last_px=99_00,
+    )
     del rig.give
     give("oe.tape", "", missed[1], rig.now)
     assert rig.guard.exposure.account_lines[BTC].position.qty == 0
@@ -323,6 +403,16 @@ def test_an_opening_position_must_be_known(make):
     rig.top(BTC, 99_00, 101_00)
     rig.beats()
     assert rig.guard.gate.state == "READY"
-    rig.event("position", "NEW", "", strategy=-1, symbol=BTC, position=500, cost=500 * 99_00, long_qty=500, short_qty=0)
+    rig.event(
+        "position",
+        "NEW",
+        "",
+        strategy=-1,
+        symbol=BTC,
+        position=500,
+        cost=500 * 99_00,
+        long_qty=500,
+        short_qty=0,
+    )
     assert rig.guard.gate.state == "TRADING"
     assert rig.guard.exposure.account_lines[BTC].position.qty == 500

@@ -10,7 +10,10 @@ from decimal import Decimal
 from engine.messages.commands import Approved
 
 BTC, ETH = "BTC-PERP", "ETH-PERP"
-MARKET = {BTC: {"collar": 200, "bid": 9900, "ask": 10100}, ETH: {"collar": 100, "bid": 490_000, "ask": 510_000}}
+MARKET = {
+    BTC: {"collar": 200, "bid": 9900, "ask": 10100},
+    ETH: {"collar": 100, "bid": 490_000, "ask": 510_000},
+}
 OWNED = {1: (BTC, ETH), 2: (BTC,)}
 
 
@@ -48,20 +51,33 @@ class Oracle:
 
     def verdict(self, slot, symbol, side, qty, price):
         """Return the first control that says no, or None."""
-        scopes = [(("s", slot), OWNED[slot], slot), (("m", symbol), (symbol,), None), ("account", (BTC, ETH), None)]
+        scopes = [
+            (("s", slot), OWNED[slot], slot),
+            (("m", symbol), (symbol,), None),
+            ("account", (BTC, ETH), None),
+        ]
         if any(qty > Decimal(self.limits[key].max_order_qty) * 100 for key, _, _ in scopes):
             return "max_qty"
-        if any(qty * price > Decimal(self.limits[key].max_order_notional) * 1_000_000 for key, _, _ in scopes):
+        if any(
+            qty * price > Decimal(self.limits[key].max_order_notional) * 1_000_000 for key, _, _ in scopes
+        ):
             return "max_notional"
         top, collar = self.top[symbol], Decimal(MARKET[symbol]["collar"]) / 10_000
-        if side == 1 and price > top["ask"] * (1 + collar) or side == 2 and price < top["bid"] * (1 - collar):
+        if (side == 1 and price > top["ask"] * (1 + collar)) or (
+            side == 2 and price < top["bid"] * (1 - collar)
+        ):
             return "collar"
         if side == 1 and price < min(top["bid"] * Decimal("0.8"), top["bid"] - 1000):
             return "band"
         if side == 2 and price > max(top["ask"] * Decimal("1.2"), top["ask"] + 1000):
             return "band"
         for other, where, way, at, _ in self.live:
-            if where == symbol and other != slot and way != side and (price >= at if side == 1 else price <= at):
+            if (
+                where == symbol
+                and other != slot
+                and way != side
+                and (price >= at if side == 1 else price <= at)
+            ):
                 return "self_cross"
         for key, symbols, who in scopes:
             mine = [o for o in self.live if o[1] in symbols and who in (None, o[0])]
@@ -73,7 +89,10 @@ class Oracle:
             if after > 0 and rest + after > Decimal(self.limits[key].max_position) * 100:
                 return "max_position"
         for key, symbols, who in scopes:
-            over = self.gross(symbols, who) + qty * price > Decimal(self.limits[key].max_gross_notional) * 1_000_000
+            over = (
+                self.gross(symbols, who) + qty * price
+                > Decimal(self.limits[key].max_gross_notional) * 1_000_000
+            )
             reduces = all(self.side_after(symbol, side, qty, w) <= 0 for w in (slot, None))
             if over and not reduces:
                 return "max_gross"

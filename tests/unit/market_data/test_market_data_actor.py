@@ -98,13 +98,19 @@ class Rig:
     def venue(self, *bodies):
         self.bytes(b"".join(self.frame(body) for body in bodies))
 
+    def after(self):
+        """What the runtime calls after each input."""
+        self.actor.on_drained(self.now)
+        self.actor.on_released(self.now)
+        self.actor.on_idle(self.now)
+
     def bytes(self, data):
         self.actor.on_bytes("market_data", data, self.now)
-        self.actor.on_drained(self.now)
+        self.after()
 
     def link(self, event, reason=""):
         self.actor.on_link("market_data", event, reason, self.now)
-        self.actor.on_drained(self.now)
+        self.after()
 
     def start(self):
         self.actor.start(self.now)
@@ -121,7 +127,7 @@ class Rig:
         while self.actor.deadline is not None and self.actor.deadline <= end:
             self.move(self.actor.deadline - self.now.mono_ns)
             self.actor.on_deadline(self.now)
-            self.actor.on_drained(self.now)
+            self.after()
         self.move(end - self.now.mono_ns)
 
     def move(self, ns):

@@ -1,0 +1,138 @@
+"""The Write bucket: the mirror, the reserve for cancels, one mass cancel a second, and what empties it."""
+
+import pytest
+
+from engine.config import RateConfig
+from engine.guard.rate_limit import WriteBudget
+from engine.messages.commands import Approved, CancelOrder, Halt, MassCancel
+
+BTC = "BTC-PERP"
+MS = 1_000_000
+SECOND = 1000 * MS
+FULL = {"tier": "Basic", "cost": 10, "cancel_reserve_percent": 20}
+SMALL = {
+    "max_order_qty": "10", "max_order_notional": "1000.00", "max_position": "60", "max_open_orders": 60,
+    "max_gross_notional": "20000.00", "max_unacknowledged": 60, "max_loss": "100.00",
+}  # fmt: skip
+
+
+def budget(**changes):
+    made = WriteBudget(RateConfig(**{**FULL, **changes}))
+    made.start(0)
+    return made
+
+
+def test_the_mirror_starts_empty_and_fills_at_the_tiers_rate():
+    """Basic: 100 tokens a second, 100 at most; what was spent before our start isn't known."""
+    made = budget()
+    assert [made.available(at) for at in (0, 100 * MS, 1000 * MS, 5000 * MS)] == [0, 10, 100, 100]
+
+
+def test_new_orders_leave_the_reserve_to_cancels():
+    """100 tokens, 20 kept: 8 orders of 10, then only cancels, 2 of them."""
+    made = budget()
+    assert [made.take_order(10, SECOND) for _ in range(9)] == [True] * 8 + [False]
+    assert [made.take_cancel(SECOND) for _ in range(3)] == [True, True, False]
+
+
+def test_a_mass_cancel_is_sent_at_most_once_a_second():
+    made = budget()
+    assert [made.take_mass_cancel(at) for at in (SECOND, 2 * SECOND - 1, 2 * SECOND)] == [True, False, True]
+
+
+def test_a_rate_limit_reject_empties_the_mirror():
+    made = budget()
+    assert made.available(SECOND) == 100
+    made.refused_by_venue(SECOND)
+    assert made.available(SECOND) == 0 and made.emptied == 1
+
+
+def test_what_was_not_asked_for_is_counted_and_never_below_zero():
+    made = budget()
+    made.spent(10, SECOND)
+    assert made.available(SECOND) == 90
+    made.spent(1000, SECOND)
+    assert made.available(SECOND) == 0
+
+
+def test_costs_are_by_message_type():
+    made = budget(costs={"D": 5, "F": 2, "G": 7, "q": 50, "A": 20})
+    assert (made.cost_new, made.cost_cancel, made.cost_replace, made.cost_mass, made.cost_logon) == (
+        5,
+        2,
+        7,
+        50,
+        20,
+    )
+
+
+def test_unlimited_never_refuses():
+    made = budget(tier="unlimited")
+    assert made.capacity == -1 and all(made.take_order(10, 0) and made.take_cancel(0) for _ in range(1000))
+
+
+def test_explicit_numbers_are_taken():
+    made = budget(tier="explicit", write_per_s=50, write_capacity=40)
+    assert (made.capacity, made.available(10 * SECOND)) == (40, 40)
+
+
+@pytest.fixture
+def poor(make):
+    """Basic tier, full bucket less the Logon."""
+    rig = make(rate=FULL, strategies__alpha__limits=SMALL, risk__markets__btc=SMALL, risk__account=SMALL)
+    rig.wait(1200)
+    return rig
+
+
+def test_over_budget_is_refused_and_a_cancel_still_passes(poor):
+    passed = [poor.new(price=99_00) for _ in range(9)]
+    assert [type(a).__name__ for a in passed] == ["Approved"] * 8 + ["Refused"]
+    refused = passed[-1]
+    assert (refused.control, refused.limit, refused.value) == ("tokens", 30, 20)
+    for approved, wanted in zip(passed[:3], (None, None, "tokens"), strict=True):
+        poor.out.all.clear()
+        target = approved.request.cl_ord_id
+        poor.give(
+            CancelOrder(cl_ord_id=poor.ids[1](), orig_cl_ord_id=target, symbol=BTC, side=1), "strategy.alpha"
+        )
+        assert getattr(poor.answer(), "control", None) == wanted
+
+
+def test_a_halt_cancels_as_fast_as_tokens_come(poor):
+    """8 orders open, 20 tokens left: the mass cancel and one cancel at once, then one each 100 ms."""
+    orders = [poor.rest(price=99_00) for _ in range(8)]
+    poor.out.all.clear()
+    poor.give(Halt(request_id="h", why="test", who="me"), "tool.ctl")
+    sent = []
+    for _ in range(60):
+        sent += [m.request for m in poor.take(Approved)]
+        poor.wait(20)
+    assert isinstance(sent[0], MassCancel)
+    assert sorted(r.orig_cl_ord_id for r in sent[1:9]) == sorted(o.request.cl_ord_id for o in orders)
+    assert len(sent) <= 1 + 2 + 13
+
+
+def test_a_venues_380_8_empties_the_mirror_in_the_actor(poor):
+    approved = poor.new(price=99_00)
+    poor.submitted(approved)
+    poor.end(
+        approved, "not_sent", "NOT_SENT", request_id=approved.request.cl_ord_id, reason=8, source="session"
+    )
+    assert poor.control(price=99_00) == "tokens"
+
+
+def test_order_entrys_own_cancels_and_logons_are_counted(poor):
+    before = poor.guard.budget.available(poor.now.mono_ns)
+    order = poor.rest(price=99_00)
+    poor.event(
+        "cancel_submitted",
+        "PENDING_CANCEL",
+        order.request.cl_ord_id,
+        leaves_qty=100,
+        request_id="oe-1",
+        **poor.terms(order),
+    )
+    assert before - poor.guard.budget.available(poor.now.mono_ns) == 20
+    poor.oe_beat(session="connecting")
+    poor.oe_beat()
+    assert before - poor.guard.budget.available(poor.now.mono_ns) == 30
