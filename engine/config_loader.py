@@ -29,6 +29,7 @@ _TARGETS = {
     "listener": ("KalshiNR", "KalshiRT"),
 }
 _PROCESSES = ("supervisor", "venue", "market_data", "order_entry", "guard", "drop_copy")
+_SURELY_MEANT = 0.8  # likeness of two keys, 0 to 1; difflib suggests from 0.6 on
 _ENVIRONMENTS = ("embedded", "demo", "production")
 
 
@@ -205,13 +206,13 @@ def _fitting(struct: type, data: Any, prefix: str, problems: list[str]) -> Any:
 
 
 def _known_key(key: str, value: Any, known: Iterable[str], prefix: str, problems: list[str]) -> str:
-    """Return the key, or the one that was probably meant; empty when none is close."""
+    """Return the key, or the one that was surely meant; empty when none is that close."""
     if key in known:
         return key
-    close = difflib.get_close_matches(key, known, 1, 0.5)
+    close = difflib.get_close_matches(key, known, 1)
     hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
     problems.append(f"{_dotted(prefix, key)}: unknown key (its value is {_shown(key, value)}); {hint}")
-    return close[0] if close else ""
+    return next(iter(difflib.get_close_matches(key, known, 1, _SURELY_MEANT)), "")
 
 
 def _type_problem(kind: Any, value: Any, name: str) -> Iterator[str]:

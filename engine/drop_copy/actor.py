@@ -612,6 +612,7 @@ class DropCopy(Actor):
             open_breaks=dict(reconciler.breaks.counts),
             gap=self._gap(),
             detail=self._detail(now),
+            wanted=self.tape.beat.sweep_wanted if self.tape.beat is not None else 0,
         )
 
     def _detail(self, now: Now) -> str:

@@ -395,8 +395,7 @@ class Guard(Actor):
 
     def _on_tape_beat(self, _peer: str, beat: TapeBeat, now: Now) -> None:
         gate, commander = self.gate, self.commander
-        gate.beat = beat
-        gate.order_entry_ns = now.mono_ns
+        gate.hear_order_entry(beat, now)
         if beat.session != self._session:
             if beat.session == LOGGED_ON:
                 self.budget.spent(self.budget.cost_logon, now.mono_ns)

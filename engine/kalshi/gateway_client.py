@@ -101,6 +101,7 @@ class GatewayClient:
         self._due: int | None = None  # of the link: the next attempt, or giving up a connect or close
         self._stopping = False
         self._reset_next = self._retransmits  # the next Logon of KalshiRT carries 141=Y
+        self._logging_on = False  # a Logon is out and nothing but Rejects has answered it
         self._refused = ""  # Text of the Logout that refused the Logon
         self._exists = 0  # refusals `already exists` in a row
         self._peer_name = ""
@@ -226,6 +227,7 @@ class GatewayClient:
         if self._reset_next and self._retransmits:
             self._session.restore(SessionSnapshot())
         self.state = "logging on"
+        self._logging_on = True
         self.logons += 1
         self._policy.logon_sent(now.mono_ns)
         self._session.connected(now)
@@ -326,7 +328,7 @@ class GatewayClient:
                     self.state = f"logged out: {event.text or 'no reason given'}"
                     self._reason = self.state
             case PeerReject():
-                self._on_peer_reject(event, extra, now)
+                self._on_peer_reject(event, extra)
             case Refused():
                 # the owner gets no App for it: what it said is lost, and that must not pass unseen
                 text = f"refused message {event.message.seq} (35={event.message.msg_type}): {event.text}"
@@ -339,6 +341,7 @@ class GatewayClient:
 
     def _on_logged_on(self, event: LoggedOn, extra: list[Event], now: Now) -> None:
         self.state = "logged on"
+        self._logging_on = False
         self._policy.logged_on(now.mono_ns)
         self._exists = 0
         self._reset_next = False
@@ -359,21 +362,20 @@ class GatewayClient:
                 self._fail(f"{text}: {advice}")
                 return
 
-    def _on_peer_reject(self, event: PeerReject, extra: list[Event], now: Now) -> None:
-        if self._session.state is SessionState.LOGON_SENT:
-            if event.reason == _SIGNATURE_PROBLEM:
-                self._fail(f"Logon rejected: {event.text}: {_HOPELESS[0][1]}")
-            elif event.reason == _COMP_ID_PROBLEM:
-                self._fail(f"Logon rejected: {event.text}: {_HOPELESS[1][1]}")
-            elif event.reason in _TAG_PROBLEMS and event.ref_tag == VenueTag.AlwaysEmitNewBeforeTrade:
-                # documented for event contracts only [?]
-                self._send_21026 = False
-                extra.append(
-                    Warn("the venue does not take AlwaysEmitNewBeforeTrade(21026): left out from now on")
-                )
-        elif event.ref_msg_type == "2":  # our ResendRequest: outside the retention
-            self._reset_numbers(event.text)
-            self.reconnect("the resend was refused", now)
+    def _on_peer_reject(self, event: PeerReject, extra: list[Event]) -> None:
+        """Decide what a Reject in answer to the Logon means; others are the owner's business."""
+        if not self._logging_on:
+            return
+        if event.reason == _SIGNATURE_PROBLEM:
+            self._fail(f"Logon rejected: {event.text}: {_HOPELESS[0][1]}")
+        elif event.reason == _COMP_ID_PROBLEM:
+            self._fail(f"Logon rejected: {event.text}: {_HOPELESS[1][1]}")
+        elif event.reason in _TAG_PROBLEMS and event.ref_tag == VenueTag.AlwaysEmitNewBeforeTrade:
+            # documented for event contracts only [?]
+            self._send_21026 = False
+            extra.append(
+                Warn("the venue does not take AlwaysEmitNewBeforeTrade(21026): left out from now on")
+            )
 
     def _reset_numbers(self, why: str) -> None:
         if not self._reset_next:

@@ -345,7 +345,8 @@ class EntryLayouts:
                 return None
             else:
                 entries[-1].append(tag)
-        order = list(max(entries, key=lambda entry: len(entry))) if entries else list(self._members)
+        longest = max(entries, key=len) if entries else self._members
+        order = list(longest)
         if not self._required.issubset(order):
             return None
         # what is read counts as seen, so that one plan does for messages with and without it

@@ -15,6 +15,7 @@ class ReconciliationStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False, 
         caught_up: the first sweep after the last (re)start or gap is complete, and all it showed is in the journal.
         watermark: ExecID up to which everything is confirmed, or empty.
         watermark_wall_ns: when the sweep that confirmed it began.
+        wanted: order entry's sweep_wanted, as far as drop copy had heard of it when it said this.
         open_breaks: by class.
         gap: text of a gap that no sweep can close (outside the window, not enabled), or empty.
     """
@@ -31,6 +32,7 @@ class ReconciliationStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False, 
     open_breaks: dict[str, int] = {}
     gap: str = ""
     detail: str = ""
+    wanted: int = 0
 
 
 class BreakNote(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="break"):

@@ -112,7 +112,8 @@ def _struct_lines(struct: type[msgspec.Struct], heading: str) -> Iterator[str]:
     yield ""
 
 
-def _members(union: Any) -> list[type[msgspec.Struct]]:
+def members(union: Any) -> list[type[msgspec.Struct]]:
+    """Return the messages of one way of a channel."""
     if union is None:
         return []
     parts = typing.get_args(union) if isinstance(union, types.UnionType) else (union,)
@@ -145,7 +146,7 @@ def _channel_lines(channel: Channel) -> Iterator[str]:
         yield ""
     for title, union in (("to the binder", channel.up), ("from the binder", channel.down)):
         if union is not None:
-            yield f"{title}: {', '.join(f'`{member.__name__}`' for member in _members(union))}\n"
+            yield f"{title}: {', '.join(f'`{member.__name__}`' for member in members(union))}\n"
 
 
 def bus() -> str:
@@ -163,7 +164,7 @@ def bus() -> str:
     structs: dict[str, type[msgspec.Struct]] = {}
     for channel in CHANNELS.values():
         lines += _channel_lines(channel)
-        for struct in [*_members(channel.up), *_members(channel.down)]:
+        for struct in [*members(channel.up), *members(channel.down)]:
             for part in (struct, *_nested(struct)):
                 structs.setdefault(part.__name__, part)
                 for inner in _nested(part):

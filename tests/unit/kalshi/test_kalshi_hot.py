@@ -293,3 +293,10 @@ def test_optional_memos_are_bounded(monkeypatch):
     memo = hot._Optional(int)
     assert [memo[str(number)] for number in range(100)] == list(range(100))
     assert (memo[""], len(memo) <= 10) == (None, True)
+
+
+@pytest.mark.parametrize("value", ["Y", "1e5", ".", "19.5.0"])
+def test_a_decimal_kept_as_text_is_checked_all_the_same(value):
+    """AvgPx(6) is never computed with, but 373=6 is due for what is no number."""
+    pairs = [(tag, value if tag == "6" else old) for tag, old in pairs_of(FRAMES["report_new"])]
+    assert not check(build(pairs))
