@@ -143,7 +143,10 @@ def _dispatch(argv: list[str]) -> int:
 def main(argv: list[str]) -> int:
     """Run a command; return its exit code."""
     try:
-        return _dispatch(argv)
+        try:
+            return _dispatch(argv)
+        finally:
+            sys.stdout.flush()
     except EngineError as error:
         for line in str(error).splitlines() or [type(error).__name__]:
             print(f"error: {line}", file=sys.stderr)

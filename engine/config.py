@@ -250,6 +250,8 @@ class VenueMarketConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         spread_ticks: distance of the synthetic best bid and offer, in `step`s. step: distance of synthetic levels, dollars.
         levels: synthetic levels a side. level_qty: contracts on each, at most.
         trades_per_s: synthetic aggressive orders a second.
+        position_max: contracts an account may hold either way, EXCEEDED_PER_MARKET_RISK_LIMIT beyond; 0: any.
+        short_max: contracts an account may be short, EXCEEDED_SELL_POSITION_FLOOR beyond; 0: any.
     """
 
     price: str
@@ -259,6 +261,8 @@ class VenueMarketConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     levels: int = 8
     level_qty: int = 50
     trades_per_s: int = 4
+    position_max: int = 0
+    short_max: int = 0
 
 
 class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -278,6 +282,27 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         entry_times: add MDEntryDate(272) and MDEntryTime(273) to incremental entries.
         symbols_max: symbols of one market-data session.
         host: address that it listens on. ports: session name to port; 0 or absent takes a free one.
+        read_per_s, read_capacity, write_per_s, write_capacity: its buckets in tokens, with tier `explicit`.
+        costs: MsgType to tokens that it takes, where they differ from [rate].
+        logon_bucket: which bucket a Logon drains: its `session`'s, `write` or `read`.
+        sending_time_tolerance_s: how far SendingTime(52) may be off: 30, or 120 by another page.
+        heart_bt_int_min_s: least HeartBtInt(108): 3, or 4 by another page.
+        new_before_trade: flag 21026 at Logon: `accept`, `ignore`, or `refuse` with Reject 373=2.
+        stale_code: OrdRejReason(103) of a stale order: 5, or 8 by another page.
+        security_status: whether 35=e is known; else 35=j 380=3.
+        drop_copy: `enabled` or `not_enabled` (every request is refused with 21004=5).
+        drop_copy_begin: a BeginExecID before the window is refused (`window`) or cut to it (`any`).
+        mass_cancel_scope: 530=6 reaches all orders of the `session`, or those of this `connection`.
+        amend_flags: after an amend post only, group and pause flag are kept (`keep`) or gone (`drop`).
+        group_scope: an order group made with a subaccount binds its orders to it: `subaccount` or `account`.
+        rt_after_maintenance: KalshiRT may `continue` its numbers after maintenance, or must `reset`.
+        resend_on_nr: a ResendRequest without retransmission gets a Reject (`reject`) or ends the session (`logout`).
+        unclean_drop: a connection that ends without Logout is noticed `at_once` or `by_heartbeat`.
+        maintenance: Thursdays 03:00 to 05:00 New York: `none`, `pause` (trading pause), `disconnect` (sessions end as it
+            begins) or `closed` (and no Logon until it is over).
+        system_reports: liquidations and exit triggers go to the account's order-entry `sessions`, or to `listeners` only.
+        accounts: more accounts, each with `balance` and API keys of its own.
+        keep_state: accounts, orders and KalshiRT's messages survive its own restart.
     """
 
     markets: dict[str, VenueMarketConfig]
@@ -295,6 +320,29 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     symbols_max: int = 200
     host: str = "127.0.0.1"
     ports: dict[str, int] = {}
+    read_per_s: int = 0
+    read_capacity: int = 0
+    write_per_s: int = 0
+    write_capacity: int = 0
+    costs: dict[str, int] = {}
+    logon_bucket: str = "session"
+    sending_time_tolerance_s: int = 30
+    heart_bt_int_min_s: int = 3
+    new_before_trade: str = "accept"
+    stale_code: int = 5
+    security_status: bool = True
+    drop_copy: str = "enabled"
+    drop_copy_begin: str = "window"
+    mass_cancel_scope: str = "session"
+    amend_flags: str = "keep"
+    group_scope: str = "subaccount"
+    rt_after_maintenance: str = "continue"
+    resend_on_nr: str = "reject"
+    unclean_drop: str = "at_once"
+    maintenance: str = "pause"
+    system_reports: str = "sessions"
+    accounts: list[str] = []
+    keep_state: bool = True
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

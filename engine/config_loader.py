@@ -28,6 +28,23 @@ _TARGETS = {
     "drop_copy": ("KalshiDC",),
     "listener": ("KalshiNR", "KalshiRT"),
 }
+_VENUE_CHOICES = {
+    "comp_id": ("session", "Kalshi"),
+    "connections": ("per_key", "per_key_and_session"),
+    "closed_cl_ord_id": ("refuse", "accept"),
+    "logon_bucket": ("session", "write", "read"),
+    "new_before_trade": ("accept", "ignore", "refuse"),
+    "drop_copy": ("enabled", "not_enabled"),
+    "drop_copy_begin": ("window", "any"),
+    "mass_cancel_scope": ("session", "connection"),
+    "amend_flags": ("keep", "drop"),
+    "group_scope": ("subaccount", "account"),
+    "rt_after_maintenance": ("continue", "reset"),
+    "resend_on_nr": ("reject", "logout"),
+    "unclean_drop": ("at_once", "by_heartbeat"),
+    "maintenance": ("none", "pause", "disconnect", "closed"),
+    "system_reports": ("sessions", "listeners"),
+}
 _PROCESSES = ("supervisor", "venue", "market_data", "order_entry", "guard", "drop_copy")
 _SURELY_MEANT = 0.8  # likeness of two keys, 0 to 1; difflib suggests from 0.6 on
 _ENVIRONMENTS = ("embedded", "demo", "production")
@@ -447,10 +464,18 @@ def _venue_problems(config: Config) -> Iterator[str]:
     if venue is None:
         yield "venue: is missing; environment 'embedded' needs a [venue]"
         return
-    yield from _choice("venue.tier", venue.tier, TIERS)
-    yield from _choice("venue.comp_id", venue.comp_id, ("session", "Kalshi"))
-    yield from _choice("venue.connections", venue.connections, ("per_key", "per_key_and_session"))
-    yield from _choice("venue.closed_cl_ord_id", venue.closed_cl_ord_id, ("refuse", "accept"))
+    yield from _choice("venue.tier", venue.tier, (*TIERS, "explicit"))
+    if venue.tier == "explicit":
+        for key in ("write_per_s", "write_capacity", "read_per_s", "read_capacity"):
+            yield from _at_least(f"venue.{key}", getattr(venue, key), 1)
+    for key, choices in _VENUE_CHOICES.items():
+        yield from _choice(f"venue.{key}", getattr(venue, key), choices)
+    yield from _at_least("venue.sending_time_tolerance_s", venue.sending_time_tolerance_s, 1, 3600)
+    yield from _at_least("venue.heart_bt_int_min_s", venue.heart_bt_int_min_s, 1, 60)
+    yield from _at_least("venue.stale_code", venue.stale_code, 0, 99)
+    for name in venue.accounts:
+        if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
+            yield f"venue.accounts: {name!r} must be letters, digits, - and _"
     yield from _decimal("venue.balance", venue.balance, MONEY_DECIMALS, low=0, unit="dollars")
     yield from _at_least("venue.book_changes_per_s", venue.book_changes_per_s, 0, 5000)
     yield from _at_least("venue.symbols_max", venue.symbols_max, 1)
@@ -468,5 +493,5 @@ def _venue_problems(config: Config) -> Iterator[str]:
         yield from _decimal(f"{prefix}.step", market.step, PRICE_DECIMALS, low=1, unit="dollars")
         for key in ("levels", "level_qty", "spread_ticks"):
             yield from _at_least(f"{prefix}.{key}", getattr(market, key), 1, 10_000)
-        for key in ("volatility_bp", "trades_per_s"):
+        for key in ("volatility_bp", "trades_per_s", "position_max", "short_max"):
             yield from _at_least(f"{prefix}.{key}", getattr(market, key), 0, 10_000)

@@ -1,0 +1,1 @@
+"""Strategies of this clone: found by the file's name, `module:Class` in the configuration."""

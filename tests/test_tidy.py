@@ -21,7 +21,7 @@ MADE_BY_TOOLS = re.compile(
     r"\.git|\.venv(\.lock)?|\.run|\..*_cache|\.hypothesis|__pycache__|.*\.egg-info|build"
 )
 # Written so that this file does not find itself.
-MARKERS = re.compile("TO" + "DO|FIX" + "ME|XX" + r"X\b|HA" + "CK|breakpoint" + r"\(|/wo" + "rk/|tmp/" + "h/")
+MARKERS = re.compile("TO" + "DO|FIX" + "ME|HA" + "CK|breakpoint" + r"\(|/wo" + "rk/|tmp/" + "h/")
 DANGEROUS_IMPORTS = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
 DANGEROUS_CALLS = {"eval", "exec", "os.system", "os.popen"}
 

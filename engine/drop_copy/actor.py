@@ -19,6 +19,7 @@ Rules:
 * Whatever a crash or a lost message undoes, the next sweep does again: recovering is idempotent by ExecID.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -150,6 +151,20 @@ class DropCopy(Actor):
         self.tape.start(self._tape_from)
         self.gateway.start(now)
         self._step(now)
+
+    def state_digest(self) -> str:
+        """Return SHA-256 of the journalled state, hex: what a replay must give again."""
+        reconciler = self.reconciler
+        content = (
+            reconciler.mark_texts(),
+            reconciler.gone_texts(),
+            reconciler.accepted_tape_no,
+            reconciler.recovered,
+            list(reconciler.breaks.open.values()),
+            self.sweeps if self.sweep is None else self.sweeps - 1,
+            self._confirmed_wall_ns,
+        )
+        return hashlib.sha256(msgspec.msgpack.encode(content)).hexdigest()
 
     def quiesce(self, now: Now) -> None:
         if self._final_by_ns is None:
@@ -336,6 +351,7 @@ class DropCopy(Actor):
         up = beat.session == LOGGED_ON
         if not up or not self._order_entry_up:
             self._must = beat.sweep_wanted
+        self._must = max(self._must, beat.logon_sweep)  # a life of order entry may have begun and logged on unheard
         self._order_entry_up = up
         if not self._is_wanted(now.mono_ns):
             self._wanted_ns = None

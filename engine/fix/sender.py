@@ -42,6 +42,14 @@ class Sender:
         self._out.clear()
         return data
 
+    def send_session_message(self, msg_type: str, body: str, now: Now) -> int:
+        """Send a session message out of turn, as a drill does; return its MsgSeqNum(34)."""
+        return self._write(msg_type, body, now)
+
+    def sent_from(self, seq: int) -> list[SentMessage]:
+        """Return the kept application messages from a number on, ascending."""
+        return self._window.between(seq, self.next_sender_msg_seq_num - 1)
+
     def _write(self, msg_type: str, body: str, now: Now) -> int:
         """Write a message with the next number."""
         seq = self.next_sender_msg_seq_num

@@ -43,6 +43,7 @@ from engine.guard.records import (
     LatchReleased,
     LatchSet,
     PositionAccepted,
+    digest,
 )
 from engine.guard.refusals import FEED, Refusals
 from engine.guard.report import Report
@@ -234,6 +235,11 @@ class Guard(Actor):
         self.deadline = now.mono_ns + BEAT_NS
         self._settle(now)
 
+    def state_digest(self) -> str:
+        """Return SHA-256 of the journalled state, hex: what a replay must give again."""
+        latches = list(self.halting.kill.latches.items())
+        return digest(self.commander.epoch, latches, self.gate.accepted_gap, list(self._opened.items()))
+
     def quiesce(self, now: Now) -> None:
         """Close the gate for good; cancels still pass."""
         self.gate.stopping = True
@@ -395,7 +401,8 @@ class Guard(Actor):
 
     def _on_tape_beat(self, _peer: str, beat: TapeBeat, now: Now) -> None:
         gate, commander = self.gate, self.commander
-        gate.hear_order_entry(beat, now)
+        gate.beat = beat
+        gate.order_entry_ns = now.mono_ns
         if beat.session != self._session:
             if beat.session == LOGGED_ON:
                 self.budget.spent(self.budget.cost_logon, now.mono_ns)

@@ -29,7 +29,6 @@ VENUE_PAUSE_NS: Final = (
     5 * SECOND
 )  # after a refusal that names a pause, new orders rest so long before the next try
 BREAKS_THAT_GATE: Final = ("position", "different", "missing_there")
-LOGGED_ON: Final = "logged on"
 NEVER: Final = -(1 << 62)
 
 
@@ -51,7 +50,6 @@ class Gate:
     Attributes:
         open: state is TRADING. reasons: what keeps it closed.
         halted: why everything is latched, or empty.
-        must_sweep: order entry's sweep_wanted as of its last Logon; what drop copy said before it heard of that is old.
         order_entry_ns, feed_ns: mono_ns at which order entry's last beat, market data's last word was heard.
         epoch_accepted, tape_synced: order entry follows us; its state was taken over and no event is missing.
         own_unknown: orders with an unknown outcome by our own count. live_markets: markets that may be traded on.
@@ -85,18 +83,9 @@ class Gate:
         self.journal_problem = ""
         self.order_entry_ns = NEVER
         self.feed_ns = NEVER
-        self.must_sweep = 0
         self.beat: TapeBeat | None = None
         self.feed: FeedBeat | None = None
         self.reconciliation: ReconciliationStatus | None = None
-
-    def hear_order_entry(self, beat: TapeBeat, now: Now) -> None:
-        """Take in order entry's beat."""
-        before = self.beat
-        if before is None or before.session != LOGGED_ON or beat.session != LOGGED_ON:
-            self.must_sweep = beat.sweep_wanted
-        self.beat = beat
-        self.order_entry_ns = now.mono_ns
 
     def update(self, now: Now) -> bool:
         """Work state and reasons out anew; return whether the state changed."""
@@ -152,7 +141,8 @@ class Gate:
             reasons.append("drop copy is silent")
         elif not status.caught_up and not (status.gap and status.gap == self.accepted_gap):
             reasons.append(f"drop copy is not caught up: {status.gap or status.detail or status.session}")
-        elif status.wanted < self.must_sweep:
+        elif beat is not None and status.wanted < beat.logon_sweep:
+            # What it said, it said of an earlier Logon: orders sent now could never be told from those before.
             reasons.append("drop copy is not caught up: it has not heard of order entry's logon yet")
         return reasons
 

@@ -4,6 +4,9 @@ Approvals are not here: the order journal and its tape are order entry's. A guar
 what was latched and by whom, never reuses an epoch, and measures today's loss from where today began.
 """
 
+import hashlib
+from collections.abc import Iterable
+
 import msgspec
 
 
@@ -77,3 +80,8 @@ class DayOpened(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaul
 
 
 GuardJournalEntry = EpochStarted | LatchSet | LatchReleased | PositionAccepted | GapAccepted | DayOpened
+
+
+def digest(*parts: Iterable[object] | int | str) -> str:
+    """Return SHA-256 of journalled state, hex."""
+    return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()

@@ -98,7 +98,7 @@ _FIELDS: Final[tuple[FieldSpec, ...]] = (
     _field(Tag.NoRelatedSym, _T.COUNT),
     _open(Tag.ExecType, _T.CHAR, "0 4 5 6 8 A C E F"),
     _field(Tag.LeavesQty, _T.DECIMAL),
-    _field(Tag.SubscriptionRequestType, _T.CHAR, frozenset("012")),
+    _open(Tag.SubscriptionRequestType, _T.CHAR, "0 1 2"),  # another one gets 35=Y 281=4, not a session reject
     _field(Tag.NoMDEntries, _T.COUNT),
     _open(Tag.MDEntryType, _T.CHAR, "0 1 2"),
     _field(Tag.MDEntryPx, _T.DECIMAL),

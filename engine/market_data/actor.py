@@ -313,7 +313,8 @@ class MarketData(Actor):
                 if self._up:
                     self._lose(f"gap, expected {event.expected}, received {event.received}")
             case LoggedOut():
-                self.out.log("warning", f"{SESSION}: logged out: {event.text or 'no reason given'}")
+                level = "warning" if event.by_peer else "info"
+                self.out.log(level, f"{SESSION}: logged out: {event.text or 'no reason given'}")
             case Warn():
                 self.out.log("warning", f"{SESSION}: {event.text}")
             case _:

@@ -148,6 +148,7 @@ class TapeBeat(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
         ready: logged on, nothing left to resolve, journal writable.
         sweep_wanted: raised by one whenever drop copy must sweep: after each logon, after an unknown-order answer.
         sweep_done: the last one that a sweep has satisfied.
+        logon_sweep: what sweep_wanted became by the last Logon: nothing may trade before that was swept.
         unknown: orders in UNKNOWN.
         detail: why it isn't ready.
     """
@@ -164,6 +165,7 @@ class TapeBeat(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
     sweep_done: int = 0
     skew_ns: int = 0
     detail: str = ""
+    logon_sweep: int = 0
 
 
 class TapeRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="replay?"):

@@ -496,6 +496,7 @@ class OrderEntry(Actor):
                 sweep_done=self.recovery.sweep_done,
                 skew_ns=client.skew_ns if client is not None else 0,
                 detail=self._detail(),
+                logon_sweep=self.recovery.logon_sweep,
             ),
             topic=TOPIC_BEAT,
         )

@@ -47,6 +47,7 @@ class Recovery:
     Attributes:
         sweep_wanted: see TapeBeat; begins above every value of an earlier life (`start`).
         sweep_done: the highest that a complete sweep satisfied.
+        logon_sweep: what the last Logon wanted.
         gating: orders in doubt since a restart or a lost session; order entry isn't ready while there are any.
     """
 
@@ -57,7 +58,7 @@ class Recovery:
         self.strays: dict[str, None] = {}
         self.sweep_wanted = 0
         self.sweep_done = 0
-        self._logon_sweep = 0
+        self.logon_sweep = 0
         self._logon_ns = 0
         self._heap: list[tuple[int, int, str]] = []
         self._pushed = 0
@@ -104,7 +105,7 @@ class Recovery:
 
     def on_logon(self, now: Now) -> None:
         """Ask about everything in doubt, anew: what the last session was asked it won't answer any more."""
-        self._logon_sweep = self.want_sweep()
+        self.logon_sweep = self.want_sweep()
         self._logon_ns = now.mono_ns
         for key, ask in self.asks.items():
             if not ask.sweep:
@@ -118,7 +119,7 @@ class Recovery:
 
     def settling(self, now: Now) -> bool:
         """Fills of the time without a session may still be missing, so that 704/705 prove nothing."""
-        return self.sweep_done < self._logon_sweep and now.mono_ns - self._logon_ns < BREAK_GRACE_NS
+        return self.sweep_done < self.logon_sweep and now.mono_ns - self._logon_ns < BREAK_GRACE_NS
 
     # -- answers
 

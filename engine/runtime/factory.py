@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 JOURNALLED: Final = ("order_entry", "guard", "drop_copy", "venue")
 
 
+def keeps_state(name: str, config: Config) -> bool:
+    """Tell whether a process's journal is on disk."""
+    if name == "venue" and config.venue is not None and not config.venue.keep_state:
+        return False
+    return config.engine.journal_sync != "off"
+
+
 def process_names(config: Config) -> list[str]:
     """Return the names of all processes that a configuration asks for, in the order in which they are started."""
     names = ["venue"] if config.engine.environment == "embedded" else []
@@ -120,7 +127,7 @@ def _build_venue(config: Config, runtime: "ProcessRuntime") -> Actor:
 
     assert config.venue is not None, "the embedded venue has a [venue]"
     directory = os.path.join(runtime.run_dir, links.VENUE_DIRECTORY)
-    records = venue_keys.ensure(directory, config.venue.host)
+    records = venue_keys.ensure(directory, config.venue.host, config.venue.accounts)
     public = {record.api_key: keys.load_public_key(record.public_key) for record in records}
     accounts = [VenueKey(api_key=record.api_key, account=record.account, sessions=tuple(record.sessions)) for record in records]
     actor = Venue(config, runtime, keys.verifier(public), random.Random(config.venue.seed), accounts)  # noqa: S311 - synthetic flow, not a secret

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.common.actor import LinkEvent
 from engine.config import SessionConfig
-from engine.errors import KeyFileError
+from engine.errors import ConfigError, KeyFileError
 from engine.net.link import Link, Listener
 from engine.net.tls import client_context, server_context
 
@@ -103,6 +103,11 @@ class Links:
         self._runtime.watch_fd(listener.fileno(), 1, lambda _events: listener.on_poll())
         return listener.port
 
+    @property
+    def any_open(self) -> bool:
+        """Whether somebody is connected, or about to be."""
+        return bool(self._links)
+
     def write(self, name: str, data: bytes) -> None:
         """Write to a link; bytes for one that is gone are dropped, its DISCONNECTED was told."""
         link = self._links.get(name)
@@ -135,7 +140,7 @@ def listen_all(
     """Open the embedded venue's listeners, on the ports of last time when they are free, and write down where they are.
 
     Raises:
-        KeyFileError: the certificate can't be used. OSError: a port that was asked for is in use.
+        KeyFileError: the certificate can't be used. ConfigError: a port that was asked for can't be had.
     """
     context = server_context(os.path.join(directory, "server.pem"), os.path.join(directory, "server.key"))
     path = os.path.join(directory, ENDPOINTS_FILE)
@@ -151,7 +156,13 @@ def listen_all(
         wanted = ports.get(session, 0)
         usual = previous.get(session, {}).get("port", 0)
         if wanted:
-            port = links.listen(session, host, wanted, context)
+            try:
+                port = links.listen(session, host, wanted, context)
+            except OSError as error:
+                raise ConfigError(
+                    f"venue.ports.{session} = {wanted}: the embedded venue can't listen there on {host}: "
+                    f"{os.strerror(error.errno or 0)}; give another port, or 0 for a free one"
+                ) from None
         else:
             try:
                 port = links.listen(session, host, usual, context)

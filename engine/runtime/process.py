@@ -61,9 +61,10 @@ _ORPHAN_NS: Final = {
     "market_data": 2 * SECOND,
     "order_entry": 3 * SECOND,
     "drop_copy": SECOND,
-    "guard": 6 * SECOND,
+    "guard": 4 * SECOND,
     "venue": 15 * SECOND,
 }
+_ALONE_NS: Final = 3 * SECOND  # an orphaned venue to which nobody has been connected for so long is needed no more
 
 
 class ProcessRuntime:
@@ -127,6 +128,7 @@ class ProcessRuntime:
         self._supervisor_ns = 0
         self._stop_ns = 0
         self._orphan_ns = 0
+        self._alone_ns = 0
         self._sigterm = False
         self.tick_to_trade = Histogram()
         self.commit = Histogram()
@@ -135,6 +137,7 @@ class ProcessRuntime:
         self.refused_sends = 0
         self._was_quiesced = False
         self.on_started: Callable[[], Any] | None = None
+        self.until_ns: int | None = None  # mono_ns at which it ends by itself, as by SIGTERM
         for socket in self._eager:
             self.watch_fd(socket.fd, select.POLLIN, functools.partial(self._on_readable, socket))
 
@@ -207,7 +210,7 @@ class ProcessRuntime:
     def _drain(self, socket: BusSocket) -> int:
         """Step the actor with what waits on one socket, up to a batch; note it when more is there."""
         actor, now, name = self.actor, self.now, socket.name
-        receive = socket.receive
+        receive, waiting = socket.receive, socket.waiting
         taken = 0
         try:
             while taken < _BATCH:
@@ -221,6 +224,9 @@ class ProcessRuntime:
                     self._on_control(message)
                 elif actor is not None:
                     actor.on_message(name, peer, message, now)
+                if not waiting():
+                    self._more.discard(socket)
+                    return taken
         except Again:
             self._more.discard(socket)
             return taken
@@ -482,6 +488,8 @@ class ProcessRuntime:
                 self.journal.idle()
             if self.fix_log is not None:
                 self.fix_log.flush()
+        if self.until_ns is not None and now.mono_ns >= self.until_ns:
+            self._sigterm = True
         if self._sigterm:
             self._quiesce("SIGTERM")
             if self.actor.quiesced:
@@ -501,6 +509,9 @@ class ProcessRuntime:
         if self.actor.quiesced:
             if not self._orphan_ns:
                 self._orphan_ns = now.mono_ns + _ORPHAN_NS[self.name.partition(".")[0]]
+            if self.name == "venue":
+                self._alone_ns = 0 if self.links.any_open else self._alone_ns or now.mono_ns + _ALONE_NS
+                self._orphan_ns = min(self._orphan_ns, self._alone_ns or self._orphan_ns)
             if now.mono_ns >= self._orphan_ns:
                 self._stop("the supervisor is gone")
 
@@ -571,7 +582,8 @@ class ProcessRuntime:
                 actor.replay(entry)
         self.actor = actor
         signal.signal(signal.SIGTERM, self._on_sigterm)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # below a supervisor a terminal's Ctrl-C is the supervisor's business
+        signal.signal(signal.SIGINT, signal.SIG_IGN if self._parent_pid else self._on_sigterm)
         self.now = Now(time.time_ns(), time.monotonic_ns())
         self._supervisor_ns = self.now.mono_ns
         gc.collect()
@@ -645,7 +657,8 @@ def main(name: str, run_dir: str, *, dry_run: bool = False) -> int:
     if name in factory.JOURNALLED:
         state = os.path.join(run_dir, "state", f"{name}.sqlite")
         sync = config.engine.journal_sync
-        journal = NoJournal(state) if sync == "off" else Journal(state, sync)
+        kept = factory.keeps_state(name, config)
+        journal = Journal(state, sync) if kept else NoJournal(state)
     fix_log = None
     if config.engine.raw_fix_log and factory.session_links(name, config):
         secrets = tuple(session.key_id for session in factory.session_links(name, config).values())

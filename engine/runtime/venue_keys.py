@@ -1,13 +1,15 @@
 """Keys and certificates of the embedded venue: made on first start in `<run>/venue`, kept from then on."""
 
+import hashlib
 import json
 import os
 import uuid
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
-from engine.errors import RunDirError
+from engine.errors import KeyFileError, RunDirError
 from engine.net import keys
 
 SESSIONS: Final = ("KalshiNR", "KalshiRT", "KalshiDC", "KalshiMD")
@@ -54,23 +56,34 @@ def load(directory: str) -> list[KeyRecord]:
         ) from None
 
 
-def ensure(directory: str, host: str) -> list[KeyRecord]:
-    """Make what isn't there yet: a certificate authority, a server certificate, and a key pair for each purpose."""
+def ensure(directory: str, host: str, accounts: Iterable[str] = ()) -> list[KeyRecord]:
+    """Make what isn't there yet: a certificate authority, a server certificate, and a key pair for each purpose.
+
+    Args:
+        directory: of the venue, made 0700. host: that it listens on, for the certificate.
+        accounts: besides the engine's own, each with keys of its own for every purpose.
+    """
     os.makedirs(directory, mode=0o700, exist_ok=True)
     if not all(
         os.path.exists(os.path.join(directory, name)) for name in ("ca.pem", "server.pem", "server.key")
     ):
         keys.make_certificates(directory, list(dict.fromkeys((host, "localhost", "127.0.0.1"))))
     records = load(directory)
-    known = {record.purpose for record in records}
-    missing = [purpose for purpose in PURPOSES if purpose not in known]
-    for purpose in missing:
-        private, public = os.path.join(directory, f"{purpose}.key"), os.path.join(directory, f"{purpose}.pub")
+    known = {(record.account, record.purpose) for record in records}
+    missing = [
+        (account, purpose)
+        for account in dict.fromkeys((MAIN_ACCOUNT, *accounts))
+        for purpose in PURPOSES
+        if (account, purpose) not in known
+    ]
+    for account, purpose in missing:
+        stem = purpose if account == MAIN_ACCOUNT else f"{account}.{purpose}"
+        private, public = os.path.join(directory, f"{stem}.key"), os.path.join(directory, f"{stem}.pub")
         keys.make_rsa_key(private, public)
         records.append(
             KeyRecord(
                 api_key=str(uuid.uuid4()),
-                account=MAIN_ACCOUNT,
+                account=account,
                 purpose=purpose,
                 sessions=PURPOSES[purpose],
                 private_key=os.path.abspath(private),
@@ -80,6 +93,30 @@ def ensure(directory: str, host: str) -> list[KeyRecord]:
     if missing:
         save(directory, records)
     return records
+
+
+def register(directory: str, api_key: str, public_key: str, account: str = MAIN_ACCOUNT) -> KeyRecord:
+    """Let a key in whose private half stays outside; the file is copied, so that it may go.
+
+    Args:
+        directory: of the venue. api_key: SenderCompID(49). public_key: path of an RSA public key, PEM.
+
+    Raises:
+        KeyFileError: the file is no RSA public key, or the API key can't stand in a FIX message.
+    """
+    if not api_key.isascii() or not api_key.isprintable() or "=" in api_key or not 0 < len(api_key) <= 64:
+        raise KeyFileError(f"{api_key!r}: an API key is 1 to 64 printable ASCII characters without '='")
+    keys.load_public_key(public_key)
+    with open(public_key, "rb") as file:
+        data = file.read()
+    records = [record for record in load(directory) if record.api_key != api_key]
+    copy = os.path.join(directory, f"registered-{hashlib.sha256(api_key.encode()).hexdigest()[:16]}.pub")
+    keys.write_private(copy, data)
+    record = KeyRecord(
+        api_key=api_key, account=account, purpose="registered", sessions=list(SESSIONS), public_key=copy
+    )
+    save(directory, [*records, record])
+    return record
 
 
 def save(directory: str, records: list[KeyRecord]) -> None:

@@ -1,10 +1,17 @@
 """The virtual runtime: every actor in one process on virtual time, with a seeded network between them.
 
-The same actor classes as in the process runtime, driven under the same contract (`engine.common.actor`): one step an
-input, then `on_drained`, then records are committed, then bytes and messages leave. The network behaves as the real
-transports do: a channel between two peers keeps its order and promises none across channels; what is in flight to a
-process that dies is lost; a DEALER or ROUTER whose peer isn't there refuses at once. Every delivery goes into a hash,
-so that two runs of one seed can be compared.
+The same actor classes as in the process runtime, driven under the same contract (`engine.common.actor`): inputs, then
+`on_drained`, then records are committed, then bytes and messages leave. The network behaves as the real transports do:
+
+* a channel between two peers keeps its order and promises none across channels;
+* a PUB drops what a subscriber can't take (`drop_percent`) and what it published before the subscriber had joined;
+* a DEALER or ROUTER whose peer isn't there or has not joined yet refuses at once;
+* what is in flight to a process that dies is lost; what is in flight from it arrives or is lost, by the dice;
+* links are `virtual_wires`.
+
+A process may be killed between two steps or amid the release of one (`doom`): what was committed is kept, the rest is
+lost. It may be stopped (`freeze`) or slow (`busy_ns`): then inputs wait, and are stepped as one batch, in an order that
+keeps each channel's own. Every delivery goes into a hash, so that two runs of one seed can be compared.
 
 Time only moves from one event to the next; a run of a minute takes as long as its events.
 """
@@ -18,19 +25,25 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.common.actor import Actor, LinkEvent, PeerEvent
+from engine.common.actor import Actor, PeerEvent
 from engine.common.clock import SECOND, Now
 from engine.common.ids import ClOrdIDs
 from engine.config import Config, SessionConfig, SessionsConfig
 from engine.messages.topology import CHANNELS, Channel, Pattern, role_of
 from engine.runtime import factory
+from engine.runtime.virtual_wires import Wires
 
 START_WALL_NS: Final = 1_790_000_000 * SECOND
-_DELAY_NS: Final = (15_000, 60_000)
-_LINK_DELAY_NS: Final = (50_000, 400_000)
+BUS_DELAY_NS: Final = (15_000, 60_000)
+LINK_DELAY_NS: Final = (50_000, 400_000)
+_JOIN_NS: Final = (200_000, 20_000_000)
 _IDLE_NS: Final = 1_000_000
+_NOTICES_MAX: Final = 10_000
 _ACCOUNT = "main"
 _PURPOSES = ("order_entry", "market_data", "drop_copy", "listener")
+_LAST: Final = "~deadline"
+
+Handler = Callable[[Actor, Now], None]
 
 
 def fake_signature(api_key: str, message: bytes) -> str:
@@ -54,24 +67,68 @@ def effective(config: Config) -> Config:
     return msgspec.structs.replace(config, sessions=SessionsConfig(**sessions))
 
 
+class Watcher:
+    """Sees everything that happens in a world; only what a subclass overrides is called."""
+
+    def recorded(self, node: "Node", entry: Any) -> None:
+        """An entry was committed to a process's journal; what belongs to it has not left yet."""
+
+    def wrote(self, node: "Node", link: str, data: bytes) -> None:
+        """Bytes leave a process."""
+
+    def sent(self, node: "Node", channel: str, message: Any, to: str | None, topic: str) -> None:
+        """A message leaves a process."""
+
+    def delivered(self, source: "Node", target: "Node", channel: str, message: Any) -> None:
+        """A message is about to be handled by a process."""
+
+    def stepped(self, node: "Node") -> None:
+        """A step is over and released."""
+
+    def started(self, node: "Node") -> None:
+        """A process has begun a life: its journal is replayed, its `start` was not called yet."""
+
+    def died(self, node: "Node") -> None:
+        """A process was killed; its actor is still there to be looked at."""
+
+
+_HOOKS: Final = ("recorded", "wrote", "sent", "delivered", "stepped", "started", "died")
+
+
 class Node:
-    """One actor and what stands for its process; it is the actor's Outbox."""
+    """One actor and what stands for its process; it is the actor's Outbox.
+
+    Attributes:
+        journal: committed entries. life: counts starts and ends. join_ns: from when on its channels work.
+        frozen: stopped by a signal; busy_ns: how long a step keeps it from the next one.
+        doom: how many more releases of something (a commit, a write, a send) it lives, and what to do after its death.
+        notices: what it said to the operator.
+    """
 
     def __init__(self, world: "VirtualWorld", name: str) -> None:
         self.world = world
         self.name = name
         self.role = role_of(name)
+        self.slot = -1
         self.actor: Actor | None = None
         self.journal: list[msgspec.Struct] = []
         self.exec_ids: set[str] = set()
         self.life = 0
+        self.join_ns = 0
+        self.lost_lives: set[int] = set()
+        self.frozen = False
+        self.busy_ns = 0
+        self.doom: tuple[int, Callable[[], None]] | None = None
         self.rng = random.Random(f"{world.seed}/{name}")  # noqa: S311 - a repeatable run is the point
+        self.notices: list[tuple[str, str]] = []
+        self._backlog: list[tuple[str, Handler]] = []
+        self._busy_until = 0
+        self._is_flush_due = False
         self._records: list[tuple[msgspec.Struct, str]] = []
         self._writes: list[tuple[str, bytes, int]] = []
         self._sends: list[tuple[str, msgspec.Struct, str | None, str]] = []
         self._wake_ns: int | None = None
         self._is_idle_due = False
-        self.notices: list[tuple[str, str]] = []
 
     # -- Outbox
 
@@ -90,7 +147,8 @@ class Node:
 
     def connect(self, link: str) -> None:
         """See Outbox."""
-        self.world.after(self.world.link_delay(), self._guarded(lambda: self.world.open_link(self, link)))
+        world = self.world
+        world.after(world.wires.delay(), self._guarded(lambda: world.wires.open(self, link)))
 
     def close(self, link: str, reason: str = "") -> None:
         """See Outbox."""
@@ -98,7 +156,7 @@ class Node:
 
     def log(self, level: str, text: str) -> None:
         """See Outbox."""
-        if len(self.notices) < 10_000:
+        if len(self.notices) < _NOTICES_MAX:
             self.notices.append((level, text))
         self.world.note("log", self.name, level, text.encode())
 
@@ -114,48 +172,121 @@ class Node:
 
         return run
 
-    def step(self, handler: Callable[[Actor, Now], None]) -> None:
-        """Give one input to the actor and release what it emitted."""
-        actor = self.actor
-        if actor is None:
+    def step(self, source: str, handler: Handler) -> None:
+        """Give one input to the actor and release what it emitted; an actor that is stopped or busy gets it later."""
+        if self.actor is None:
             return
-        now = self.world.now
-        handler(actor, now)
+        if self.frozen or self.world.mono_ns < self._busy_until:
+            self._backlog.append((source, handler))
+            if not self.frozen:
+                self._flush_later()
+            return
+        self._run([(source, handler)])
+
+    def _flush_later(self) -> None:
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self.world.at(self._busy_until, self._guarded(self._flush))
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        if self._backlog and not self.frozen:
+            batch, self._backlog = self._backlog, []
+            rank = {source: self.world.rng.random() for source, _ in batch}
+            rank[_LAST] = 2.0
+            batch.sort(key=lambda item: rank[item[0]])  # stable: each source keeps its order
+            self._run(batch)
+
+    def _run(self, batch: list[tuple[str, Handler]]) -> None:
+        actor, world = self.actor, self.world
+        assert actor is not None, "only a living process is stepped"
+        now = world.now
+        for _, handler in batch:
+            handler(actor, now)
         actor.on_drained(now)
-        self._release()
+        if not self._release():
+            return
         actor.on_released(now)
-        self._release()
+        if not self._release():
+            return
+        if self.busy_ns:
+            self._busy_until = world.mono_ns + self.busy_ns
         if not self._is_idle_due:
             self._is_idle_due = True
-            self.world.after(_IDLE_NS, self._guarded(self._idle))
+            world.after(_IDLE_NS, self._guarded(self._idle))
         self._schedule()
+        for hook in world.hooks["stepped"]:
+            hook(self)
 
     def _idle(self) -> None:
         self._is_idle_due = False
         actor = self.actor
-        if actor is not None:
+        if actor is not None and not self.frozen:
             actor.on_idle(self.world.now)
-            self._release()
-            self._schedule()
+            if self._release():
+                self._schedule()
 
-    def _release(self) -> None:
+    def _release(self) -> bool:
+        """Commit, write, send, until nothing is left; False when the process died of it."""
+        while self._records or self._writes or self._sends:
+            if not (self._commit() and self._write_all() and self._send_all()):
+                return False
+        return True
+
+    def _dies(self) -> bool:
+        # Counts down to a death that was ordered.
+        if self.doom is None:
+            return False
+        left, after = self.doom
+        if left > 0:
+            self.doom = (left - 1, after)
+            return False
+        self.doom = None
+        self.world.kill_node(self.name)
+        after()
+        return True
+
+    def _commit(self) -> bool:
+        if not self._records:
+            return True
+        if self._dies():
+            return False
         records, self._records = self._records, []
+        hooks = self.world.hooks["recorded"]
         for entry, exec_id in records:
+            for hook in hooks:
+                hook(self, entry)
             if exec_id:
-                assert exec_id not in self.exec_ids, (
-                    f"{self.name}: ExecID {exec_id} is in the journal already"
-                )
+                assert exec_id not in self.exec_ids, f"{self.name}: ExecID {exec_id} is journalled already"
                 self.exec_ids.add(exec_id)
             self.journal.append(entry)
+        return True
+
+    def _write_all(self) -> bool:
         writes, self._writes = self._writes, []
+        wires, hooks = self.world.wires, self.world.hooks["wrote"]
         for link, data, trigger in writes:
+            if self.doom is not None and self._dies():
+                return False
             if trigger < 0:
-                self.world.close_link(self, link, data.decode())
-            else:
-                self.world.write_link(self, link, data)
+                wires.close(self, link, data.decode())
+                continue
+            for hook in hooks:
+                hook(self, link, data)
+            wires.write(self, link, data)
+        return True
+
+    def _send_all(self) -> bool:
         sends, self._sends = self._sends, []
+        world = self.world
+        hooks = world.hooks["sent"]
         for channel, message, to, topic in sends:
-            self.world.send(self, CHANNELS[channel], message, to, topic)
+            if self.doom is not None and self._dies():
+                return False
+            for hook in hooks:
+                hook(self, channel, message, to, topic)
+            world.send(self, CHANNELS[channel], message, to, topic)
+        return True
 
     def _schedule(self) -> None:
         actor = self.actor
@@ -173,29 +304,70 @@ class Node:
         if actor is None:
             return
         if actor.deadline is not None and actor.deadline <= self.world.mono_ns:
-            self.step(lambda a, now: a.on_deadline(now))
+            self.step(_LAST, _on_deadline)
         else:
             self._schedule()
+
+    @property
+    def unreleased(self) -> bool:
+        """Something that the actor emitted is not released: it is amid a step."""
+        return bool(self._records or self._writes or self._sends)
 
     # -- life
 
     def start(self, build: Callable[["Node"], Actor]) -> None:
         """Begin a life: build, replay the committed journal, start."""
+        assert self.actor is None, f"{self.name} runs already"
+        world = self.world
         self.life += 1
-        self._wake_ns = None
-        self._is_idle_due = False
+        self.join_ns = world.mono_ns + world.rng.randint(*_JOIN_NS)
+        self._forget()
         actor = build(self)
         for entry in self.journal:
             actor.replay(entry)
         self.actor = actor
-        self.step(lambda a, now: a.start(now))
+        for hook in world.hooks["started"]:
+            hook(self)
+        self._run([("", lambda a, now: a.start(now))])
 
     def kill(self) -> None:
-        """End this life at once: what was not released is lost, its links are cut."""
+        """End this life at once: what was not released is lost, its links break."""
+        if self.actor is None:
+            return
+        if self.world.rng.random() < 0.5:
+            self.lost_lives.add(self.life)
+        for hook in self.world.hooks["died"]:
+            hook(self)
         self.life += 1
         self.actor = None
+        self._forget()
+        self.world.wires.died(self)
+
+    def _forget(self) -> None:
         self._records, self._writes, self._sends = [], [], []
-        self.world.cut_links(self)
+        self._backlog = []
+        self._wake_ns = None
+        self._is_idle_due = self._is_flush_due = self.frozen = False
+        self._busy_until = 0
+        self.doom = None
+
+    def freeze(self) -> None:
+        """Stop, as SIGSTOP does: inputs wait."""
+        self.frozen = self.actor is not None
+
+    def thaw(self) -> None:
+        """Go on with what waited."""
+        if self.frozen:
+            self.frozen = False
+            self._flush()
+            if self.actor is not None:
+                self._wake_ns = None
+                self._schedule()
+
+
+def _on_deadline(actor: Actor, now: Now) -> None:
+    if actor.deadline is not None and actor.deadline <= now.mono_ns:
+        actor.on_deadline(now)
 
 
 class VirtualWorld:
@@ -203,7 +375,12 @@ class VirtualWorld:
 
     Args:
         config: a configuration with an embedded venue. seed: of everything random.
-        strategies: slot-independent loader of strategy classes; by default the engine's own.
+        strategies: strategy classes by name; by default those of the configuration are loaded.
+
+    Attributes:
+        bus_delay_ns, link_delay_ns: bounds between which delays are drawn.
+        drop_percent: channel (PUB/SUB) to the share of messages that each subscriber loses.
+        answers: what tools were answered. trace: called with each happening, for a readable trace.
     """
 
     def __init__(self, config: Config, seed: int, strategies: dict[str, type] | None = None) -> None:
@@ -211,17 +388,30 @@ class VirtualWorld:
         self.seed = seed
         self.rng = random.Random(f"{seed}/network")  # noqa: S311
         self.mono_ns = SECOND
+        self.bus_delay_ns = BUS_DELAY_NS
+        self.link_delay_ns = LINK_DELAY_NS
+        self.drop_percent: dict[str, int] = {}
+        self.hooks: dict[str, list[Callable[..., None]]] = {name: [] for name in _HOOKS}
+        self.trace: Callable[[str, str, str, bytes], None] | None = None
+        self.steps = 0
+        self.answers: list[tuple[str, Any]] = []
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = 0
-        self._fifo: dict[tuple[str, ...], int] = {}
-        self._links: dict[tuple[str, str], tuple[Node, str]] = {}
-        self._accepted = 0
+        self._fifo: dict[tuple[str, str, str], int] = {}
         self._strategies = strategies or {}
-        self._trace = hashlib.sha256()
+        self._hash = hashlib.sha256()
         self._encode = msgspec.msgpack.Encoder().encode
-        self.steps = 0
+        self.wires = Wires(self)
         self.nodes = {name: Node(self, name) for name in factory.process_names(self.config)}
-        self.answers: list[tuple[str, Any]] = []
+        for name, strategy in self.config.strategies.items():
+            self.nodes[f"strategy.{name}"].slot = strategy.slot
+        self._subscribers: dict[tuple[str, str], list[Node]] = {}
+
+    def watch(self, watcher: Watcher) -> None:
+        """Let a watcher see what happens from now on."""
+        for name in _HOOKS:
+            if getattr(type(watcher), name) is not getattr(Watcher, name):
+                self.hooks[name].append(getattr(watcher, name))
 
     # -- time
 
@@ -239,16 +429,13 @@ class VirtualWorld:
         """Do something after a delay."""
         self.at(self.mono_ns + delay_ns, action)
 
-    def link_delay(self) -> int:
-        """Draw how long bytes are under way."""
-        return self.rng.randint(*_LINK_DELAY_NS)
-
     def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """Let time pass; True when `until` came true (looked at every virtual 10 ms), or without it at the end."""
         end = self.mono_ns + int(seconds * SECOND)
         next_look = self.mono_ns
-        while self._events and self._events[0][0] <= end:
-            self.mono_ns, _, action = heapq.heappop(self._events)
+        events, pop = self._events, heapq.heappop
+        while events and events[0][0] <= end:
+            self.mono_ns, _, action = pop(events)
             self.steps += 1
             action()
             if until is not None and self.mono_ns >= next_look:
@@ -260,12 +447,17 @@ class VirtualWorld:
 
     def note(self, kind: str, source: str, target: str, data: bytes) -> None:
         """Put one happening into the trace."""
-        self._trace.update(f"{self.mono_ns}|{kind}|{source}|{target}|{len(data)}|".encode() + data)
+        self._hash.update(
+            b"%d|%b|%b|%b|%d|%b"
+            % (self.mono_ns, kind.encode(), source.encode(), target.encode(), len(data), data)
+        )
+        if self.trace is not None:
+            self.trace(kind, source, target, data)
 
     @property
     def trace_hash(self) -> str:
         """Hash of everything that happened so far."""
-        return self._trace.hexdigest()
+        return self._hash.hexdigest()
 
     # -- life
 
@@ -275,16 +467,18 @@ class VirtualWorld:
             self.after(1 + number * 5_000_000, lambda n=name: self.start_node(n))  # type: ignore[misc]
 
     def start_node(self, name: str) -> None:
-        """Start (again) one process."""
-        self.note("start", name, "", b"")
-        self.nodes[name].start(self._build)
+        """Start (again) one process that doesn't run."""
+        if self.nodes[name].actor is None:
+            self.note("start", name, "", b"")
+            self.nodes[name].start(self.build)
 
     def kill_node(self, name: str) -> None:
         """Kill one process at once."""
         self.note("kill", name, "", b"")
         self.nodes[name].kill()
 
-    def _build(self, node: Node) -> Actor:
+    def build(self, node: Node) -> Actor:
+        """Build the actor of a process."""
         config, name = self.config, node.name
         sessions = config.sessions
 
@@ -332,156 +526,91 @@ class VirtualWorld:
             for purpose in _PURPOSES
             if (session := getattr(self.config.sessions, purpose)) is not None
         ]
-        assert self.config.venue is not None
-        return Venue(self.config, node, fake_verify, random.Random(self.config.venue.seed), keys)  # noqa: S311
+        assert self.config.venue is not None, "an embedded venue has its section"
+        flow = random.Random(f"{self.config.venue.seed}/{self.seed}/{node.life}")  # noqa: S311
+        return Venue(self.config, node, fake_verify, flow, keys)
 
     # -- channels
-
-    def _in_order(self, key: tuple[str, ...], delay_ns: int) -> int:
-        """Return when something sent now on a way that keeps its order arrives."""
-        due = max(self.mono_ns + delay_ns, self._fifo.get(key, 0) + 1)
-        self._fifo[key] = due
-        return due
 
     def send(
         self, source: Node, channel: Channel, message: msgspec.Struct, to: str | None, topic: str
     ) -> None:
         """Carry one message over a channel."""
         if channel.pattern is Pattern.PUBSUB:
-            for node in self.nodes.values():
-                if (
-                    node.role in channel.connected_by
-                    and node is not source
-                    and self._subscribed(channel, node, topic)
-                ):
-                    self._deliver(source, node, channel, message)
+            self._publish(source, channel, message, topic)
             return
         if channel.bound_by == source.role:
             assert to is not None, "a ROUTER needs to know to whom"
-            target = self.nodes.get(to)
-            if target is None and to.startswith("tool."):
+            if to.startswith("tool."):
                 self.answers.append((to, message))
                 return
+            target = self.nodes.get(to)
         else:
-            target = self.nodes.get(channel.bound_by)
             if channel.bound_by == "supervisor":
                 return
-        if target is None or target.actor is None:
-            actor = source.actor
-            if actor is not None:
-                source.step(lambda a, now: a.on_peer(channel.name, to or "", PeerEvent.REFUSED, message, now))
+            target = self.nodes.get(channel.bound_by)
+        if target is None or target.actor is None or max(target.join_ns, source.join_ns) > self.mono_ns:
+            if source.actor is not None:
+                source.actor.on_peer(channel.name, to or "", PeerEvent.REFUSED, message, self.now)
             return
-        self._deliver(source, target, channel, message)
+        self._deliver(source, target, channel, message, self._encode(message))
 
-    def _subscribed(self, channel: Channel, node: Node, topic: str) -> bool:
-        topics = channel.topics.get(node.role, ("",))
-        slot = ""
-        if node.role == "strategy":
-            slot = f"{self.config.strategies[node.name.partition('.')[2]].slot:03x}"
-        return any(topic.startswith(prefix.format(slot=slot)) for prefix in topics)
-
-    def _deliver(self, source: Node, target: Node, channel: Channel, message: msgspec.Struct) -> None:
-        if target.actor is None:
+    def _publish(self, source: Node, channel: Channel, message: msgspec.Struct, topic: str) -> None:
+        subscribers = self._subscribers.get((channel.name, topic))
+        if subscribers is None:
+            subscribers = self._subscribers[channel.name, topic] = [
+                node
+                for node in self.nodes.values()
+                if node.role in channel.connected_by
+                and node is not source
+                and _subscribed(channel, node, topic)
+            ]
+        if not subscribers:
             return
-        due = self._in_order((channel.name, source.name, target.name), self.rng.randint(*_DELAY_NS))
+        data = self._encode(message)
+        drop = self.drop_percent.get(channel.name, 0)
+        now = self.mono_ns
+        for node in subscribers:
+            if node.actor is None or node.join_ns > now or source.join_ns > now:
+                continue
+            if drop and self.rng.randrange(100) < drop:
+                self.note("drop", source.name, node.name, data)
+                continue
+            self._deliver(source, node, channel, message, data)
+
+    def _deliver(
+        self, source: Node, target: Node, channel: Channel, message: msgspec.Struct, data: bytes
+    ) -> None:
+        name = channel.name
+        key = (name, source.name, target.name)
+        due = max(self.mono_ns + self.rng.randint(*self.bus_delay_ns), self._fifo.get(key, 0) + 1)
+        self._fifo[key] = due
         peer = source.name if channel.pattern is Pattern.ROUTED and channel.bound_by == target.role else ""
-        life = target.life
+        life, source_life = target.life, source.life
+
+        def handle(actor: Actor, now: Now) -> None:
+            for hook in self.hooks["delivered"]:
+                hook(source, target, name, message)
+            actor.on_message(name, peer, message, now)
 
         def arrive() -> None:
-            if target.life != life:
+            if target.life != life or source_life in source.lost_lives:
                 return
-            self.note(channel.name, source.name, target.name, self._encode(message))
-            target.step(lambda a, now: a.on_message(channel.name, peer, message, now))
+            self.note(name, source.name, target.name, data)
+            target.step(name, handle)
 
         self.at(due, arrive)
 
     def tell(self, target: str, channel: str, message: msgspec.Struct, peer: str = "tool.test") -> None:
         """Send a tool's message to an actor; answers gather in `answers`."""
         node = self.nodes[target]
+        self.note(channel, peer, target, self._encode(message))
         self.after(
-            self.rng.randint(*_DELAY_NS),
-            lambda: node.step(lambda a, now: a.on_message(channel, peer, message, now)),
+            self.rng.randint(*self.bus_delay_ns),
+            lambda: node.step(peer, lambda a, now: a.on_message(channel, peer, message, now)),
         )
 
-    # -- links
 
-    def open_link(self, node: Node, link: str) -> None:
-        """Connect a session link to the venue's listener, or refuse."""
-        session = getattr(self.config.sessions, link)
-        venue = self.nodes["venue"]
-        if venue.actor is None:
-            node.step(lambda a, now: a.on_link(link, LinkEvent.REFUSED, "connection refused", now))
-            return
-        self._accepted += 1
-        name = f"{session.target_comp_id}/{self._accepted}"
-        self._links[node.name, link] = (venue, name)
-        self._links[venue.name, name] = (node, link)
-        self.note("link", node.name, name, b"")
-        venue.step(lambda a, now: a.on_link(name, LinkEvent.ACCEPTED, node.name, now))
-        node.step(lambda a, now: a.on_link(link, LinkEvent.CONNECTED, "", now))
-
-    def write_link(self, node: Node, link: str, data: bytes) -> None:
-        """Carry bytes to the other end, in order."""
-        other = self._links.get((node.name, link))
-        if other is None or not data:
-            return
-        target, name = other
-        due = self._in_order(("link", node.name, link, name), self.link_delay())
-
-        def arrive() -> None:
-            if self._links.get((target.name, name)) != (node, link):
-                return
-            self.note("bytes", node.name, name, data)
-            target.step(lambda a, now: a.on_bytes(name, data, now))
-
-        self.at(due, arrive)
-
-    def close_link(self, node: Node, link: str, reason: str) -> None:
-        """Close after what was written; both ends are told."""
-        other = self._links.get((node.name, link))
-        if other is None:
-            return
-        target, name = other
-        due = self._in_order(("link", node.name, link, name), self.link_delay())
-
-        def arrive() -> None:
-            if self._links.get((target.name, name)) != (node, link):
-                return
-            del self._links[target.name, name]
-            self._links.pop((node.name, link), None)
-            self.note("close", node.name, name, reason.encode())
-            target.step(lambda a, now: a.on_link(name, LinkEvent.DISCONNECTED, "closed by the peer", now))
-            node.step(lambda a, now: a.on_link(link, LinkEvent.DISCONNECTED, reason, now))
-
-        self.at(due, arrive)
-
-    def cut_links(self, node: Node) -> None:
-        """Cut every link of a process that died."""
-        for (name, link), (target, other) in list(self._links.items()):
-            if name != node.name:
-                continue
-            del self._links[name, link]
-            self._links.pop((target.name, other), None)
-            self.after(
-                self.link_delay(),
-                lambda t=target, o=other: t.step(
-                    lambda a, now: a.on_link(o, LinkEvent.DISCONNECTED, "reset by the peer", now)
-                ),  # type: ignore[misc]
-            )
-
-    def cut_session(self, name: str, link: str) -> None:
-        """Cut one session's link, as a reset in the network would; both ends notice."""
-        node = self.nodes[name]
-        other = self._links.pop((name, link), None)
-        if other is None:
-            return
-        target, their_name = other
-        self._links.pop((target.name, their_name), None)
-        self.note("cut", name, their_name, b"")
-        for end, end_link in ((node, link), (target, their_name)):
-            self.after(
-                self.link_delay(),
-                lambda e=end, name=end_link: e.step(
-                    lambda a, now: a.on_link(name, LinkEvent.DISCONNECTED, "connection reset", now)
-                ),  # type: ignore[misc]
-            )
+def _subscribed(channel: Channel, node: Node, topic: str) -> bool:
+    slot = f"{node.slot:03x}" if node.role == "strategy" else ""
+    return any(topic.startswith(prefix.format(slot=slot)) for prefix in channel.topics.get(node.role, ("",)))

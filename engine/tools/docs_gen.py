@@ -25,13 +25,13 @@ from engine.strategy.loader import load_strategy
 
 _SUBSCRIBER: Final = """\
 ```python
-import msgpack, zmq                                   # pip install pyzmq msgpack
+import msgpack, zmq  # pip install pyzmq msgpack
 
 sub = zmq.Context().socket(zmq.SUB)
-sub.connect("ipc://.run/demo/bus/oe.tape")            # <run directory>/bus/<channel>
-sub.subscribe(b"slot.001")                            # a topic's beginning; b"" is everything
+sub.connect("ipc://.run/demo/bus/oe.tape")  # <run directory>/bus/<channel>
+sub.subscribe(b"slot.001")  # a topic's beginning; b"" is everything
 while True:
-    topic, _, data = sub.recv().partition(b"\\0")      # one frame: topic, a zero byte, the message
+    topic, _, data = sub.recv().partition(b"\\0")  # one frame: topic, a zero byte, the message
     event = msgpack.unpackb(data)
     print(event["tape_no"], event["kind"], event["order"], event.get("last_px", 0) / 10_000)
 ```

@@ -7,12 +7,14 @@ import sys
 from typing import Any
 
 import msgspec
+from setproctitle import setproctitle
 
 from engine import config_loader
 from engine.config import Config, SessionConfig, SessionsConfig
 from engine.errors import EXIT_BREAKS, EXIT_OK, EXIT_RISK_LATCH, ConfigError, EngineError
 from engine.net import keys
 from engine.runtime import links, run_dir, venue_keys
+from engine.runtime.process import harden
 from engine.runtime.supervisor import Supervisor
 from engine.tools.live_view import PlainView, RichView
 
@@ -57,6 +59,8 @@ def launch(options: LaunchOptions) -> int:
 
 
 def _run(config: Config, directory: str, lock: run_dir.RunDirLock, options: LaunchOptions) -> int:
+    harden()
+    setproctitle(f"engine {config.engine.name}: supervisor")
     keys.write_private(os.path.join(directory, "config.json"), config_loader.encode(config))
     interactive = sys.stdout.isatty() and not (options.plain or options.as_json)
     view: RichView | PlainView = (

@@ -28,6 +28,7 @@ _STATE_STYLE = {
 }
 _LEVEL_STYLE = {"alert": "bold red", "error": "red", "warning": "yellow", "info": "dim"}
 _NOTICES = 8
+_WIDTHS = {"process": 12, "state": 8, "pid": 6, "MiB": 3}
 _PLAIN_EVERY_NS = 2 * SECOND
 
 
@@ -74,6 +75,12 @@ def strategy_name(supervisor: Supervisor, use: StrategyUse) -> str:
     return names.get(str(use.strategy), {0: "operator", -1: "foreign"}.get(use.strategy, str(use.strategy)))
 
 
+def shown(supervisor: Supervisor) -> list[StrategyUse]:
+    """Return the strategies' rows; operator and foreign only where they have something."""
+    uses = supervisor.guard_status.strategies if supervisor.guard_status is not None else []
+    return [use for use in uses if use.strategy > 0 or use.position or use.fills or use.open_orders]
+
+
 class PlainView:
     """Lines for a log or a pipe."""
 
@@ -101,7 +108,7 @@ class PlainView:
         parts = [
             f"{top.symbol} {PRICE_TEXTS[top.bid]}/{PRICE_TEXTS[top.ask]}" for top in supervisor.tops.values()
         ]
-        for use in supervisor.guard_status.strategies:
+        for use in shown(supervisor):
             pnl = format_money(use.realised + use.unrealised - use.fees, 2)
             parts.append(
                 f"{strategy_name(supervisor, use)} {use.symbol} pos {contracts(use.position)} open {use.open_orders} fills {use.fills} pnl {pnl}"
@@ -174,7 +181,13 @@ class RichView:
         grid = Table.grid(expand=True, padding=(0, 2))
         table = Table(box=None, padding=(0, 1), header_style="dim")
         for name in ("process", "state", "pid", "MiB", "session"):
-            table.add_column(name, justify="right" if name in {"pid", "MiB"} else "left", no_wrap=True)
+            right, narrow = name in {"pid", "MiB"}, name != "session"
+            table.add_column(
+                name,
+                justify="right" if right else "left",
+                no_wrap=True,
+                min_width=_WIDTHS.get(name) if narrow else None,
+            )
         for child in supervisor.children.values():
             table.add_row(*self._process_row(child))
         books = Table(box=None, padding=(0, 1), header_style="dim")
@@ -205,6 +218,8 @@ class RichView:
         )
         rss = rss_bytes(child.pid) >> 20
         text = ", ".join(f"{name} {what}" for name, what in sessions.items())
+        if child.name == "venue" and sessions:
+            text = f"{sum(what == 'logged on' for what in sessions.values())} sessions logged on"
         return child.name, state, str(child.pid or ""), str(rss or ""), text
 
     def _strategies(self, supervisor: Supervisor) -> Table:
@@ -224,12 +239,11 @@ class RichView:
             table.add_column(
                 name, justify="left" if name in {"strategy", "market", "state"} else "right", no_wrap=True
             )
-        uses = supervisor.guard_status.strategies if supervisor.guard_status is not None else []
-        for use in uses:
+        for use in shown(supervisor):
             total = use.realised + use.unrealised - use.fees
             table.add_row(
                 strategy_name(supervisor, use), use.symbol, contracts(use.position), str(use.open_orders), str(use.fills),
-                contracts(use.volume), Text(format_money(total, 2), style="green" if total >= 0 else "red"),
+                format_money(use.volume, 0), Text(format_money(total, 2), style="green" if total >= 0 else "red"),
                 format_money(use.realised, 2), format_money(use.fees, 2), use.state,
             )  # fmt: skip
         return table

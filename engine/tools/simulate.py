@@ -58,7 +58,7 @@ def simulate(config: Config, seed: int, seconds: float, strategies: dict[str, ty
     workers = [name for name in world.nodes if name.startswith("strategy.")]
     for name in (*workers, "guard", "order_entry", "drop_copy"):
         node = world.nodes[name]
-        node.step(lambda actor, now: actor.quiesce(now))
+        node.step("", lambda actor, now: actor.quiesce(now))
         quiesced &= world.run(QUIESCE_S, lambda node=node: node.actor is not None and node.actor.quiesced)  # type: ignore[misc]
     truth, held = _ask(world)
     names = {strategy.slot: name for name, strategy in config.strategies.items()}

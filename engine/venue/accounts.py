@@ -5,7 +5,7 @@ signed like the quantity; the rounding of a partial close stays in it. So over a
 changes, whatever trades: that is what the property tests hold on to.
 
 Initial margin (basis points of notional, per market) is due on the worse of two cases: all open buys filled, or all
-open sells filled. An order that makes the worse case worse is refused as INSUFFICIENT_BALANCE when the account's
+open sells filled. When equity falls under the maintenance margin of what is held, the account is liquidated. An order that makes the worse case worse is refused as INSUFFICIENT_BALANCE when the account's
 equity (cash and marked profit) does not cover the margin of all markets. Subaccounts (AllocAccount 79) share their
 member's collateral and position here.
 """
@@ -29,7 +29,10 @@ class VenueKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Market(msgspec.Struct, frozen=True, kw_only=True):
-    """A market's terms. tick in 1/10000 dollar, lot in 1/100 contract, price where its walk starts."""
+    """A market's terms. tick in 1/10000 dollar, lot in 1/100 contract, price where its walk starts.
+
+    position_max, short_max: of an account, worst case, in 1/100 contract; 0: no limit of the market's own.
+    """
 
     symbol: str
     price: int
@@ -37,6 +40,9 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     lot: int = 100
     multiplier: int = 1
     initial_margin_bp: int = 1000
+    maintenance_margin_bp: int = 500
+    position_max: int = 0
+    short_max: int = 0
 
 
 class Position:
@@ -134,6 +140,20 @@ class Account:
             due += held.margin(terms.initial_margin_bp)
             equity += held.qty * marks[name] * terms.multiplier - held.cost
         return due <= equity
+
+
+    def under_maintenance(self, markets: dict[str, Market], marks: dict[str, int]) -> bool:
+        """Tell whether equity no longer covers the maintenance margin of the positions that are held."""
+        due, equity, held_any = 0, self.cash, False
+        for name, held in self.positions.items():
+            terms = markets.get(name)
+            if terms is None or not held.qty:
+                continue
+            held_any = True
+            value = held.qty * marks[name] * terms.multiplier
+            due += abs(value) * terms.maintenance_margin_bp // _BP
+            equity += value - held.cost
+        return held_any and equity < due
 
 
 def fee_of(price: int, qty: int, multiplier: int, hundredths_bp: int) -> int:

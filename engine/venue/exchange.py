@@ -11,6 +11,7 @@ Rules that hold here (venue.md section 4):
   as long as drop copy looks back, and their ids may or may not come again, as configured ([?] in venue.md).
 * New is folded into the first Trade when both fall into one step, unless the owner's 21026 says otherwise.
 * A new order of type DAY ends at 23:59:59.999 New York time; a GTD of the past acts as IOC.
+* After every trade each account is held to its maintenance margin (engine.venue.liquidation).
 * Client orders come before synthetic ones in nothing: the flow's orders go through the same matching, without reports.
 """
 
@@ -33,6 +34,7 @@ from engine.kalshi.messages import (
 from engine.venue import order as o
 from engine.venue import refusals as r
 from engine.venue.accounts import Account, Market, fee_of
+from engine.venue.liquidation import liquidate_all
 from engine.venue.matching import BUY, STP_TAKER, Book, Fill
 from engine.venue.order import Order, OrderTerms, Owner, Refusal
 from engine.venue.order_groups import Group
@@ -57,11 +59,20 @@ _CL_ORD_ID_MAX = 64
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """The exchange's configuration: fees in hundredths of a basis point of notional."""
+    """The exchange's configuration: fees in hundredths of a basis point of notional; the rest is [?] in venue.md.
+
+    closed_ids_again: the ClOrdID of a closed order may come again.
+    amend_keeps_flags: post only, group and pause flag stay with an order that is amended.
+    group_subaccounts: a group made with AllocAccount(79) takes only orders with the same.
+    stale_code: OrdRejReason(103) of a stale order.
+    """
 
     maker_fee: int = 100
     taker_fee: int = 300
     closed_ids_again: bool = False
+    amend_keeps_flags: bool = True
+    group_subaccounts: bool = True
+    stale_code: int = 5
 
 
 class Exchange:
@@ -69,10 +80,10 @@ class Exchange:
 
     Attributes:
         paused: empty, `trading` (no new orders, no amends) or `exchange` (not even cancels).
-        fault: what becomes of the next new order: `internal_error`, `unavailable` (not applied),
-            `unavailable_applied` (applied, but its owner is told that nobody knows), or empty.
+        states: markets that are `inactive` or `closed`; the others are open.
+        fault: what becomes of the next new order, or empty: `unavailable_applied` (applied, but its owner is told that
+            nobody knows), `refuse` (with `fault_refusal`), `cancel` (accepted and cancelled with that refusal's text).
         marks: last trade price per market.
-        changed: symbols whose books may have changed since market data last took them.
     """
 
     def __init__(self, markets: Iterable[Market], accounts: Iterable[Account], terms: Terms) -> None:
@@ -85,7 +96,9 @@ class Exchange:
         self.groups_made = 0
         self.open: dict[str, Order] = {}  # client orders by OrderID, oldest first
         self.paused = ""
+        self.states: dict[str, str] = {}
         self.fault = ""
+        self.fault_refusal = r.INTERNAL_ERROR
         self._reports = Reporter()
         self._ids: dict[str, dict[str, Order]] = {name: {} for name in self.accounts}
         self._closed: deque[tuple[int, Order]] = deque()
@@ -94,6 +107,8 @@ class Exchange:
         self._trades_made = 0
         self._triggered: list[Group] = []
         self._day_end = (0, 0)
+        self._clients = [account for account in self.accounts.values() if not account.synthetic]
+        self._is_marked = False
 
     # --- steps -----------------------------------------------------------------------------------------------------
 
@@ -105,12 +120,22 @@ class Exchange:
             self._forget(closed.popleft()[1])
 
     def end(self) -> list[ExchangeEvent]:
-        """End a step: trigger groups that its fills brought over their limit, and return its events."""
-        while self._triggered:
-            group = self._triggered.pop(0)
-            self._reports.emit(GroupTriggered(group.group_id))
-            self._cancel_group(group)
+        """End a step: trigger groups over their limit, liquidate accounts under their margin, return the events."""
+        while self._triggered or self._is_marked:
+            while self._triggered:
+                group = self._triggered.pop(0)
+                self._reports.emit(GroupTriggered(group.group_id))
+                self._cancel_group(group)
+            if self._is_marked:
+                self._is_marked = False
+                if not self.paused:
+                    liquidate_all(self, self._clients)
         return self._reports.take()
+
+    @property
+    def orders_made(self) -> int:
+        """Number of the newest order."""
+        return self._orders_made
 
     @property
     def latest(self) -> tuple[int, int]:
@@ -128,16 +153,11 @@ class Exchange:
         self.begin(now)
         fault, self.fault = self.fault, ""
         self._reports.pending_new(owner, request)
-        if fault in {"internal_error", "unavailable"}:
-            refusal: Refusal | None = (
-                r.INTERNAL_ERROR if fault == "internal_error" else r.EXCHANGE_UNAVAILABLE
-            )
-        else:
-            refusal = self._refuse_new(owner, request)
+        refusal = self.fault_refusal if fault == "refuse" else self._refuse_new(owner, request)
         if refusal is not None:
             self._reports.new_refused(owner, request, refusal)
             return self.end()
-        self._accept(owner, request)
+        self._accept(owner, request, cancel_text=self.fault_refusal.text if fault == "cancel" else "")
         events = self.end()
         if fault == "unavailable_applied":
             events = [_hide(event, owner) for event in events]
@@ -151,6 +171,9 @@ class Exchange:
         market = self.markets.get(request.symbol)
         if market is None:
             return r.MARKET_NOT_FOUND
+        state = self.states.get(request.symbol)
+        if state is not None:
+            return r.MARKET_INACTIVE if state == "inactive" else r.MARKET_ALREADY_CLOSED
         if request.party_id or request.party_role:
             return r.CUSTOMER_ACCOUNT_DENIED  # only FCMs name parties, and no account here is one
         if request.alloc_account is not None and not 0 <= request.alloc_account <= _SUBACCOUNT_MAX:
@@ -172,23 +195,45 @@ class Exchange:
         refusal = self._refuse_for_group(owner, request)
         if refusal is not None:
             return refusal
+        refusal = self._over_market_limit(owner.account, market, side, request.order_qty)
+        if refusal is not None:
+            return refusal
         notional = request.price * request.order_qty * market.multiplier
         account = self.accounts[owner.account]
         if not account.covers(self.markets, self.marks, market.symbol, side, notional):
             return r.INSUFFICIENT_BALANCE
         return None
 
+    def _over_market_limit(self, account: str, market: Market, side: int, qty: int) -> Refusal | None:
+        """Hold an account to the market's own limits, with every open order of that side filled."""
+        if not (market.position_max or market.short_max):
+            return None
+        waiting = sum(
+            order.leaves
+            for order in self.open.values()
+            if order.account == account and order.symbol == market.symbol and order.side == side
+        )
+        held = self.accounts[account].position(market.symbol).qty
+        worst = held + (waiting + qty if side == BUY else -waiting - qty)
+        if side != BUY and market.short_max and worst < -market.short_max:
+            return r.SELL_POSITION_FLOOR
+        if market.position_max and abs(worst) > market.position_max and abs(worst) > abs(held):
+            return r.PER_MARKET_RISK_LIMIT
+        return None
+
     def _refuse_for_group(self, owner: Owner, request: NewOrderSingle) -> Refusal | None:
         if not request.secondary_cl_ord_id:
             return None
         group = self.groups.get(request.secondary_cl_ord_id)
-        if (
-            group is None
-            or group.account != owner.account
-            or (group.alloc_account or 0) != (request.alloc_account or 0)
-        ):
+        if group is None or not self.group_is_of(group, owner.account, request.alloc_account):
             return r.ORDER_GROUP_NOT_FOUND
         return r.GROUP_RISK_LIMIT if group.triggered else None
+
+    def group_is_of(self, group: Group, account: str, alloc_account: int | None) -> bool:
+        """Tell whether a group may be used by an account and subaccount."""
+        if group.account != account:
+            return False
+        return not self.terms.group_subaccounts or (group.alloc_account or 0) == (alloc_account or 0)
 
     def _in_band(self, symbol: str, side: int, price: int) -> bool:
         """Price bands: only against passive prices far away, only when the side has orders."""
@@ -199,7 +244,7 @@ class Exchange:
         best = book.asks.best_price()
         return best is None or price * 5 <= max(best * 6, (best + _BAND_TICKS) * 5)
 
-    def _accept(self, owner: Owner, request: NewOrderSingle) -> None:
+    def _accept(self, owner: Owner, request: NewOrderSingle, cancel_text: str = "") -> Order:
         self._orders_made += 1
         now = self._reports.now
         order = Order(
@@ -211,6 +256,7 @@ class Exchange:
             request.price,
             request.order_qty,
         )
+        order.number = self._orders_made
         order.tif = request.time_in_force
         order.post_only = request.exec_inst == "6"
         order.stp = request.self_trade_prevention_type or STP_TAKER
@@ -229,12 +275,19 @@ class Exchange:
         owner.orders[order.order_id] = order
         self._reserve(order, order.qty * order.price)
         book = self.books[order.symbol]
-        if order.post_only and book.would_cross(order.side, order.price):
+        if cancel_text:
+            self._finish(order, o.CANCELED, cancel_text)
+        elif order.post_only and book.would_cross(order.side, order.price):
             self._finish(order, o.CANCELED, r.POST_ONLY_CROSS)
         elif order.tif == o.FOK and self._volume_for(order) < order.qty:
             self._finish(order, o.CANCELED, r.FOK_INSUFFICIENT_VOLUME)
         else:
             self._trade(order)
+        return order
+
+    def system_order(self, owner: Owner, request: NewOrderSingle) -> Order:
+        """Take an order that no session sent, inside a step: nothing refuses it (liquidation, exit trigger, elsewhere)."""
+        return self._accept(owner, request)
 
     def _volume_for(self, order: Order) -> int:
         book = self.books[order.symbol]
@@ -280,6 +333,7 @@ class Exchange:
         self._fill_side(maker, price, qty, match_id, aggressor=False)
         self._fill_side(taker, price, qty, match_id, aggressor=True)
         self.marks[taker.symbol] = price
+        self._is_marked = True
         self._reports.emit(Print(taker.symbol, price, qty, taker.side))
 
     def _fill_side(self, order: Order, price: int, qty: int, match_id: str, *, aggressor: bool) -> None:
@@ -416,6 +470,8 @@ class Exchange:
             order.price = price
             order.leaves = leaves
         order.qty = request.order_qty
+        if not self.terms.amend_keeps_flags:  # [?] the request carries neither ExecInst, group nor pause flag
+            order.post_only, order.group, order.cancel_on_pause = False, "", False
         self._reports.order_event(order, o.REPLACED, o.REPLACED, orig_cl_ord_id=before, also=owner)
         if not keeps_place:
             self._trade(order)
@@ -427,6 +483,9 @@ class Exchange:
             return r.CXL_EXCHANGE_PAUSED
         if self.paused and replace:
             return r.CXL_TRADING_PAUSED
+        state = self.states.get(request.symbol)
+        if state is not None and replace:
+            return r.CXL_MARKET_INACTIVE if state == "inactive" else r.CXL_MARKET_CLOSED
         if order is None or (request.order_id and request.order_id != order.order_id):
             return r.CXL_UNKNOWN
         if order.closed:
@@ -452,8 +511,13 @@ class Exchange:
                 return r.CXL_MISMATCH
             if book.meets_own(order.side, price, order.account):
                 return r.CXL_SELF_CROSS
-            if order.post_only and book.would_cross(order.side, price):
+            if order.post_only and self.terms.amend_keeps_flags and book.would_cross(order.side, price):
                 return r.CXL_POST_ONLY_CROSS
+        extra = request.order_qty - order.cum - order.leaves
+        limit = self._over_market_limit(order.account, market, order.side, extra) if extra > 0 else None
+        if limit is not None:
+            floor = limit is r.SELL_POSITION_FLOOR
+            return r.CXL_SELL_POSITION_FLOOR if floor else r.CXL_PER_MARKET_RISK_LIMIT
         more = ((request.order_qty - order.cum) * price - order.leaves * order.price) * market.multiplier
         account = self.accounts[order.account]
         if more > 0 and not account.covers(self.markets, self.marks, order.symbol, order.side, more):
@@ -480,14 +544,16 @@ class Exchange:
         )
         self._reports.emit(CancelRefused(owner, reject))
 
-    def cancel_all_of(self, owner: Owner, now: Now) -> list[ExchangeEvent]:
-        """Cancel an owner's open orders: mass cancel, or the end of a session with 8013=Y."""
+    def cancel_all_of(self, owner: Owner, now: Now, first: int = 0) -> list[ExchangeEvent]:
+        """Cancel an owner's open orders from number `first` on: mass cancel, or the end of a session with 8013=Y."""
         self.begin(now)
         for order in list(owner.orders.values()):
-            self._pull(order)
+            if order.number >= first:
+                self.pull(order)
         return self.end()
 
-    def _pull(self, order: Order, exec_type: str = o.CANCELED, text: str = "") -> None:
+    def pull(self, order: Order, exec_type: str = o.CANCELED, text: str = "") -> None:
+        """Take an open order out of the book and end it, inside a step."""
         self.books[order.symbol].remove(order)
         self._finish(order, exec_type, text)
 
@@ -501,7 +567,7 @@ class Exchange:
 
     def _cancel_group(self, group: Group) -> None:
         for order in [order for order in self.open.values() if order.group == group.group_id]:
-            self._pull(order, text=r.ORDER_GROUP_CANCEL)
+            self.pull(order, text=r.ORDER_GROUP_CANCEL)
 
     # --- time and pauses -------------------------------------------------------------------------------------------
 
@@ -511,7 +577,7 @@ class Exchange:
         self.begin(now)
         self.paused = kind
         for order in [order for order in self.open.values() if order.cancel_on_pause]:
-            self._pull(order)
+            self.pull(order)
         return self.end()
 
     def resume(self) -> None:
@@ -533,7 +599,7 @@ class Exchange:
         while (expiry := self.next_expiry_ns) is not None and expiry <= now.wall_ns:
             order = heapq.heappop(self._expiries)[2]
             flags = order.owner.flags if order.owner is not None else None
-            self._pull(order, o.EXPIRED if flags is not None and flags.expired_status else o.CANCELED)
+            self.pull(order, o.EXPIRED if flags is not None and flags.expired_status else o.CANCELED)
         return self.end()
 
     def day_end(self, wall_ns: int) -> int:

@@ -30,6 +30,10 @@ FOK = "4"
 GTD = "6"
 
 
+SYSTEM = "system|"  # an owner's key begins so: the venue's own orders for an account
+FOREIGN = "foreign|"  # orders from elsewhere: the web, REST, keys that no session here has
+
+
 class Flags(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """The Logon flags that shape an owner's reports and the fate of its orders (venue.md section 2).
 
@@ -48,15 +52,21 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
 
 
 class Owner:
-    """A session that owns orders. orders holds its open ones by OrderID, in the order in which they came."""
+    """A session that owns orders. orders holds its open ones by OrderID, in the order in which they came.
 
-    __slots__ = ("account", "flags", "key", "orders")
+    first_order: number of the first order that its present connection can have sent.
+    system: it stands for the venue itself (liquidations, exit triggers) or for sessions elsewhere (`foreign`).
+    """
+
+    __slots__ = ("account", "first_order", "flags", "key", "orders", "system")
 
     def __init__(self, key: str, account: str, flags: Flags | None = None) -> None:
         self.key = key  # `KalshiNR|<api key>`
         self.account = account
         self.flags = flags or Flags()
         self.orders: dict[str, Order] = {}
+        self.first_order = 0
+        self.system = key.startswith(SYSTEM)
 
 
 class OrderTerms(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -93,7 +103,7 @@ class Order(BookOrder):
         value: sum of price * quantity of its fills, for AvgPx.
         closed: it will never trade again; status then says how it ended.
         announced: a report about it has gone out already.
-        priority: number of the event that gave it its place in the queue.
+        priority: number of the event that gave it its place in the queue. number: in the order of acceptance.
     """
 
     __slots__ = (
@@ -105,6 +115,7 @@ class Order(BookOrder):
         "cum",
         "expire_ns",
         "group",
+        "number",
         "order_id",
         "owner",
         "post_only",
@@ -139,6 +150,7 @@ class Order(BookOrder):
         self.group = ""
         self.cl_ord_ids: list[str] = []
         self.priority = 0
+        self.number = 0
 
     @property
     def cl_ord_id(self) -> str:

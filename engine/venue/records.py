@@ -1,4 +1,4 @@
-"""The venue's journal: what a restart needs of client accounts. The synthetic flow is not in it.
+"""The venue's journal: what a restart needs of client accounts and of KalshiRT's sessions. The synthetic flow is not in it.
 
 Every report that the venue issued stands here with the state after it (order, cash, position), so that replaying is
 taking the last one. The ExecID is the row's unique key: the journal itself refuses a second report with one number.
@@ -6,6 +6,7 @@ taking the last one. The ExecID is the row's unique key: the journal itself refu
 
 import msgspec
 
+from engine.fix.snapshot import SentMessage
 from engine.kalshi.messages import ExecutionReport
 from engine.venue.order import OrderTerms
 
@@ -44,4 +45,25 @@ class GroupChanged(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_def
     triggered: bool = False
 
 
-VenueRecord = Reported | GroupChanged
+class RtSent(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="rt_sent"):
+    """An application message of a KalshiRT session, under its number; written before it may leave."""
+
+    key: str
+    wall_ns: int
+    message: SentMessage
+
+
+class RtNumbers(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="rt_numbers"):
+    """A KalshiRT session's numbers after a step; reset: what was kept before is gone."""
+
+    key: str
+    account: str
+    next_sender: int
+    next_target: int
+    hours: int = 24
+    listener: bool = False
+    must_reset: bool = False
+    reset: bool = False
+
+
+VenueRecord = Reported | GroupChanged | RtSent | RtNumbers

@@ -14,6 +14,11 @@ EXCHANGE_PAUSED: Final = Refusal(2, "EXCHANGE_PAUSED")
 TRADING_PAUSED: Final = Refusal(2, "TRADING_PAUSED")
 INSUFFICIENT_BALANCE: Final = Refusal(3, "INSUFFICIENT_BALANCE")
 GROUP_RISK_LIMIT: Final = Refusal(3, "EXCEEDED_ORDER_GROUP_RISK_LIMIT")
+MARKET_ALREADY_CLOSED: Final = Refusal(2, "MARKET_ALREADY_CLOSED")
+MARKET_INACTIVE: Final = Refusal(2, "MARKET_INACTIVE")
+PER_MARKET_RISK_LIMIT: Final = Refusal(3, "EXCEEDED_PER_MARKET_RISK_LIMIT")
+SELL_POSITION_FLOOR: Final = Refusal(3, "EXCEEDED_SELL_POSITION_FLOOR")
+TOO_LATE_TO_ENTER: Final = Refusal(4, "")  # 4 is listed, a text is not
 ORDER_ALREADY_EXISTS: Final = Refusal(6, "ORDER_ALREADY_EXISTS")
 INVALID_ORDER: Final = Refusal(
     11, "INVALID_ORDER"
@@ -24,6 +29,29 @@ CUSTOMER_ACCOUNT_NOT_FOUND: Final = Refusal(15, "CUSTOMER_ACCOUNT_NOT_FOUND")
 CUSTOMER_ACCOUNT_DENIED: Final = Refusal(15, "PERMISSION_DENIED_FOR_CUSTOMER_ACCOUNT")
 EXCHANGE_UNAVAILABLE: Final = Refusal(99, "EXCHANGE_UNAVAILABLE")
 INTERNAL_ERROR: Final = Refusal(99, "INTERNAL_ERROR")
+
+# by their texts, for a refusal on command
+NAMED: Final = {
+    refusal.text: refusal
+    for refusal in (
+        MARKET_NOT_FOUND,
+        MARKET_ALREADY_CLOSED,
+        MARKET_INACTIVE,
+        EXCHANGE_PAUSED,
+        TRADING_PAUSED,
+        INSUFFICIENT_BALANCE,
+        PER_MARKET_RISK_LIMIT,
+        GROUP_RISK_LIMIT,
+        SELL_POSITION_FLOOR,
+        ORDER_ALREADY_EXISTS,
+        INVALID_ORDER,
+        ORDER_GROUP_NOT_FOUND,
+        CUSTOMER_ACCOUNT_NOT_FOUND,
+        CUSTOMER_ACCOUNT_DENIED,
+        EXCHANGE_UNAVAILABLE,
+        INTERNAL_ERROR,
+    )
+}
 
 # CxlRejReason(102), of a cancel or replace
 CXL_TOO_LATE: Final = Refusal(0, "TOO_LATE")  # the order is closed; no text is documented
@@ -40,6 +68,10 @@ CXL_POST_ONLY_CROSS: Final = Refusal(
 )  # [?] whether post only survives an amend is not documented
 CXL_EXCHANGE_PAUSED: Final = Refusal(99, "EXCHANGE_PAUSED")
 CXL_TRADING_PAUSED: Final = Refusal(99, "TRADING_PAUSED")
+CXL_MARKET_CLOSED: Final = Refusal(99, "MARKET_ALREADY_CLOSED")
+CXL_MARKET_INACTIVE: Final = Refusal(99, "MARKET_INACTIVE")
+CXL_PER_MARKET_RISK_LIMIT: Final = Refusal(99, "EXCEEDED_PER_MARKET_RISK_LIMIT")
+CXL_SELL_POSITION_FLOOR: Final = Refusal(99, "EXCEEDED_SELL_POSITION_FLOOR")
 CXL_INSUFFICIENT_BALANCE: Final = Refusal(99, "INSUFFICIENT_BALANCE")
 
 # Text(58) of cancels that the exchange makes itself (150=4)
@@ -49,3 +81,16 @@ TAKER_SELF_TRADE: Final = "TAKER_CANCEL_FOR_SELF_TRADE_PREVENTION"
 MAKER_SELF_TRADE: Final = "MAKER_CANCEL_FOR_SELF_TRADE_PREVENTION"
 IMMEDIATE_OR_CANCELLED: Final = "IMMEDIATE_OR_CANCELLED"
 ORDER_GROUP_CANCEL: Final = "ORDER_GROUP_CANCEL"
+SELF_CROSS_ATTEMPT: Final = "SELF_CROSS_ATTEMPT"  # listed as a cancel's text; here it comes on command only
+MARGIN_CANCEL: Final = "MARGIN_CANCEL"  # of a liquidated account's orders; no text is documented
+CANCEL_TEXTS: Final = frozenset(
+    {
+        FOK_INSUFFICIENT_VOLUME,
+        POST_ONLY_CROSS,
+        SELF_CROSS_ATTEMPT,
+        ORDER_GROUP_CANCEL,
+        TAKER_SELF_TRADE,
+        MAKER_SELF_TRADE,
+        IMMEDIATE_OR_CANCELLED,
+    }
+)

@@ -1,7 +1,7 @@
 """Launches real engines, asks them over their own bus, breaks them, and leaves nothing behind.
 
 Nothing here sleeps but `wait_for`, which polls a condition until its deadline and says what it last saw when that
-passes. An engine's processes are found by their command line, which names the run directory.
+passes. An engine's processes are found by the lock that all of them hold open.
 """
 
 import json
@@ -28,6 +28,7 @@ POLL_S = 0.05
 FAST = {
     "reconciliation.sweep_s": 1,
     "engine.shutdown_s": 5,
+    "risk.stale_feed_ms": 300,
     "venue.book_changes_per_s": 100,
     'venue.markets."BTC-PERP".trades_per_s': 20,
     'venue.markets."ETH-PERP".trades_per_s': 20,
@@ -78,23 +79,28 @@ def command(*arguments, timeout=30.0, cwd=ROOT):
 
 
 def processes_of(run):
-    """Return pid to command line of every living process that names the run directory."""
+    """Return pid to title of every living process of an engine: each of them holds the run directory's lock open."""
     found = {}
+    lock = os.path.join(os.path.realpath(run), "lock")
     for entry in os.listdir("/proc"):
         if not entry.isdigit() or int(entry) == os.getpid():
             continue
         try:
-            with open(f"/proc/{entry}/environ", "rb") as file:
-                marked = f"\0ENGINE_TEST_RUN={run}\0".encode() in b"\0" + file.read() + b"\0"
-            with open(f"/proc/{entry}/stat", encoding="latin-1") as file:
-                zombie = file.read().rpartition(")")[2].split()[0] == "Z"
+            handles = os.listdir(f"/proc/{entry}/fd")
+            if not any(_link(f"/proc/{entry}/fd/{handle}") == lock for handle in handles):
+                continue
             with open(f"/proc/{entry}/cmdline", encoding="latin-1") as file:
-                line = file.read().replace("\0", " ").strip()
+                found[int(entry)] = file.read().replace("\0", " ").strip()
         except OSError:
             continue
-        if marked and not zombie:
-            found[int(entry)] = line
     return found
+
+
+def _link(path):
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
 
 
 class Engine:
@@ -121,7 +127,7 @@ class Engine:
                 stderr=err,
                 start_new_session=True,
                 cwd=ROOT,
-                env={**environment(), "ENGINE_TEST_RUN": self.run},
+                env=environment(),
             )
         self._asked = 0
 

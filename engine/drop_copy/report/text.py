@@ -19,8 +19,9 @@ def render_json(report: Report) -> str:
 def render_text(report: Report) -> str:
     """Return the report as text."""
     parts = [_head(report)]
-    if report.lines:
-        parts.append(_table(_line_rows(report.lines), left=2))
+    lines = [line for line in report.lines if line.strategy > 0 or line.orders or line.fills or line.position]
+    if lines:
+        parts.append(_table(_line_rows(lines), left=2))
     if report.proofs:
         parts.append(_table(_proof_rows(report.proofs), left=1))
     parts.append(_witnesses(report))

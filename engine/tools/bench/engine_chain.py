@@ -195,9 +195,7 @@ def _engine_round(
             _wait_trading(run, process)
             trips = _drive(peer, arguments.count, arguments.gap_us / 1e6)
             time.sleep(0.6)  # two heartbeats, so that the processes' own figures are in
-            st = engine_state(run)
-            print({p.name: {k: v for k, v in p.status.metrics.items() if "busy" in k} for p in st.processes})
-            return Trips(trips, _hops(st))
+            return Trips(trips, _hops(engine_state(run)))
     finally:
         peer.close()
 

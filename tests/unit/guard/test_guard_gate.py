@@ -51,6 +51,17 @@ def test_each_condition_has_its_state(rig, change, state):
     assert (rig.control(price=99_00) is None) == (state == "TRADING")
 
 
+def test_what_drop_copy_said_before_order_entrys_logon_does_not_open_the_gate(rig):
+    """Caught up counts only from a drop copy that has heard of the sweep which the Logon wants."""
+    rig.caught_up(wanted=6)
+    rig.oe_beat(sweep_wanted=7, logon_sweep=7)
+    assert rig.guard.gate.state == "RECOVERING"
+    assert rig.guard.gate.reasons == ["drop copy is not caught up: it has not heard of order entry's logon yet"]
+    rig.oe_beat(sweep_wanted=8, logon_sweep=7)
+    rig.caught_up(wanted=7)
+    assert rig.guard.gate.state == "TRADING"
+
+
 def test_stopping_wins_over_halted_and_halted_over_recovering(rig):
     rig.oe_beat(ready=False)
     rig.give(Halt(request_id="h", why="w", who="me"), "tool.x")

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from engine import cli
+from engine.bus.sockets import endpoint
 from engine.errors import EXIT_NOT_RUNNING, EXIT_USAGE
 from engine.messages.decisions import GuardStatus, RefusalNote, StrategyUse
 from engine.messages.executions import EventKind, OrderEvent, OrderState, TapeBeat
@@ -135,12 +136,11 @@ def test_without_an_engine_it_says_so(tmp_path, monkeypatch, capsys):
 
 
 def test_the_documented_subscriber_works_as_it_stands(tape, run):
-    """The ten lines of docs/bus.md, with the run directory's path put in and msgpack read by what is installed."""
+    """The ten lines of docs/bus.md, with the socket's path put in and msgpack read by what is installed."""
     code = docs_gen.bus().partition("```python\n")[2].partition("```")[0]
     assert len(code.splitlines()) <= 10
-    code = code.replace(".run/demo", run).replace(
-        "import msgpack, zmq", "import zmq; import msgspec.msgpack as msgpack"
-    )
+    code = code.replace("ipc://.run/demo/bus/oe.tape", endpoint(run, "oe.tape"))
+    code = code.replace("import msgpack, zmq", "import zmq; import msgspec.msgpack as msgpack")
     code = code.replace("msgpack.unpackb", "msgpack.decode").replace("while True:", "for _ in range(2):")
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False

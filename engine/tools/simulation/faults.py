@@ -1,0 +1,252 @@
+"""The fault plan of a run: what goes wrong, drawn from the seed, and how it is made to happen in a virtual world.
+
+    kill      a process dies, between two steps or amid one's release, and comes back after a while; sometimes two at once
+    cut       a session's connection is reset          silence   it becomes half-open: nobody is told
+    drop      a PUB loses messages to each subscriber  bus, wire  messages, bytes take long
+    freeze    a process is stopped (SIGSTOP)           busy      its steps take long, so that inputs come in batches
+    venue     the venue misbehaves, by VenueFault      operator  halts and arms, cancels all, flattens
+    rogue     a strategy asks for what it may not      replay    an old approved command comes once more
+
+`heal` ends all of them: what is dead is started, what is stopped goes on, the network is whole.
+"""
+
+import random
+from typing import Any, Final
+
+from engine.common.clock import MS, SECOND
+from engine.messages.commands import Approved, Arm, CancelAll, CancelOrder, Flatten, Halt, NewOrder
+from engine.messages.control import VenueFault
+from engine.runtime.virtual import BUS_DELAY_NS, LINK_DELAY_NS, Node, VirtualWorld, Watcher
+
+TOOL: Final = "tool.faults"
+FIRST_NS: Final = SECOND // 2
+_WEIGHTS: Final = {
+    "kill": 10,
+    "cut": 8,
+    "silence": 2,
+    "drop": 4,
+    "bus": 2,
+    "wire": 3,
+    "freeze": 5,
+    "busy": 3,
+    "venue": 7,
+    "operator": 3,
+    "rogue": 2,
+    "replay": 2,
+}
+_KILLED: Final = {"order_entry": 5, "guard": 4, "drop_copy": 3, "market_data": 2, "venue": 1}
+_SESSIONS: Final = {"order_entry": 4, "drop_copy": 3, "market_data": 2}
+_PUBLISHERS: Final = ("oe.tape", "oe.tape", "md.feed", "dc.feed")
+_VENUE_FAULTS: Final = (
+    ("exchange_unavailable", {"applied": "no"}),
+    ("exchange_unavailable", {"applied": "yes"}),
+    ("internal_error", {}),
+    ("lose_report", {"count": "1"}),
+    ("lose_report", {"count": "3"}),
+    ("duplicate_report", {"count": "3"}),
+    ("resend_reject", {"reason": "1", "count": "2"}),
+    ("resend_reject", {"reason": "2", "count": "1"}),
+    ("trading_pause", {}),
+    ("exchange_pause", {}),
+    ("skew", {"ms": "400"}),
+    ("skew", {"ms": "-7000"}),
+    ("drop", {}),
+)
+_REPLAYED_MAX: Final = 50
+
+
+class FaultPlan(Watcher):
+    """Draws faults as time goes by and lets them happen.
+
+    Args:
+        world: to be harmed. until_ns: mono_ns from which nothing new goes wrong. every_ns: mean time between two faults.
+
+    Attributes:
+        happened: kind to how often.
+    """
+
+    def __init__(self, world: VirtualWorld, until_ns: int, every_ns: int) -> None:
+        self.world = world
+        self.happened: dict[str, int] = {}
+        self.healed = False
+        self._rng = random.Random(f"{world.seed}/faults")  # noqa: S311 - a repeatable run is the point
+        self._until_ns = until_ns
+        self._every_ns = every_ns
+        self._commands: list[tuple[Approved, Node]] = []
+        self._orders: list[NewOrder] = []
+        self._numbers = 0
+        world.watch(self)
+        world.at(world.mono_ns + FIRST_NS, self._next)
+
+    def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:  # noqa: ARG002
+        if isinstance(message, Approved):
+            self._commands.append((message, node))
+            del self._commands[:-_REPLAYED_MAX]
+        elif isinstance(message, NewOrder):
+            self._orders.append(message)
+            del self._orders[:-_REPLAYED_MAX]
+
+    # -- drawing
+
+    def _next(self) -> None:
+        if self.healed or self.world.mono_ns >= self._until_ns:
+            return
+        kind = self._pick(_WEIGHTS)
+        self.happened[kind] = self.happened.get(kind, 0) + 1
+        getattr(self, f"_{kind}")()
+        self.world.after(self._rng.randint(MS, 2 * self._every_ns), self._next)
+
+    def _pick(self, weights: dict[str, int]) -> str:
+        return self._rng.choices(list(weights), list(weights.values()))[0]
+
+    def _while(self, low_ns: int, high_ns: int) -> int:
+        return self._rng.randint(low_ns, high_ns)
+
+    def _process(self) -> str:
+        weights = dict(_KILLED)
+        for name in self.world.nodes:
+            weights.setdefault(name, 2)
+        return self._pick(weights)
+
+    def _say(self, text: str) -> None:
+        self.world.note("fault", text, "", b"")
+
+    def _later(self, delay_ns: int, action: Any) -> None:
+        """Undo a fault after a while, unless everything was healed by then."""
+        self.world.after(delay_ns, lambda: None if self.healed else action())
+
+    # -- processes
+
+    def _kill(self) -> None:
+        for _ in range(2 if self._rng.random() < 0.2 else 1):
+            name = self._process()
+            node = self.world.nodes[name]
+            back_ns = self._while(20 * MS, 3 * SECOND)
+            after = lambda name=name, back_ns=back_ns: self.world.after(back_ns, lambda: self.world.start_node(name))  # noqa: E731
+            if node.actor is None:
+                continue
+            if self._rng.random() < 0.6:
+                self._say(f"kill {name} amid a release")
+                node.doom = (self._rng.randint(0, 8), after)
+            else:
+                self._say(f"kill {name}")
+                self.world.kill_node(name)
+                after()
+
+    def _freeze(self) -> None:
+        node = self.world.nodes[self._process()]
+        self._say(f"stop {node.name}")
+        node.freeze()
+        life = node.life
+        self._later(self._while(2 * MS, self._rng.choice((20 * MS, SECOND, 4 * SECOND))), lambda: node.life == life and node.thaw())
+
+    def _busy(self) -> None:
+        node = self.world.nodes[self._process()]
+        self._say(f"slow {node.name}")
+        node.busy_ns = self._while(MS // 10, 20 * MS)
+        self._later(self._while(100 * MS, 3 * SECOND), lambda: setattr(node, "busy_ns", 0))
+
+    # -- the network
+
+    def _cut(self) -> None:
+        session = self._pick(_SESSIONS)
+        self._say(f"cut {session}")
+        self.world.wires.cut(session, session)
+
+    def _silence(self) -> None:
+        session = self._pick(_SESSIONS)
+        self._say(f"half-open {session}")
+        self.world.wires.silence(session, session)
+
+    def _drop(self) -> None:
+        channel = self._rng.choice(_PUBLISHERS)
+        self.world.drop_percent[channel] = self._rng.choice((5, 30, 100))
+        self._say(f"drop {self.world.drop_percent[channel]} % of {channel}")
+        self._later(self._while(50 * MS, 2 * SECOND), lambda: self.world.drop_percent.pop(channel, None))
+
+    def _bus(self) -> None:
+        self.world.bus_delay_ns = (10_000, self._while(MS, 80 * MS))
+        self._say(f"bus takes up to {self.world.bus_delay_ns[1] // MS} ms")
+        self._later(self._while(100 * MS, 2 * SECOND), lambda: setattr(self.world, "bus_delay_ns", BUS_DELAY_NS))
+
+    def _wire(self) -> None:
+        self.world.link_delay_ns = (50_000, self._while(MS, 900 * MS))
+        self._say(f"links take up to {self.world.link_delay_ns[1] // MS} ms")
+        self._later(self._while(100 * MS, 3 * SECOND), lambda: setattr(self.world, "link_delay_ns", LINK_DELAY_NS))
+
+    # -- the venue, operators, strategies
+
+    def _tell_venue(self, kind: str, arguments: dict[str, str]) -> None:
+        self._numbers += 1
+        fault = VenueFault(request_id=f"f{self._numbers}", kind=kind, arguments=arguments)
+        self.world.tell("venue", "venue.ask", fault, TOOL)
+
+    def _venue(self) -> None:
+        kind, arguments = self._rng.choice(_VENUE_FAULTS)
+        self._say(f"venue {kind} {arguments}")
+        self._tell_venue(kind, arguments)
+        if kind.endswith("_pause"):
+            self._later(self._while(100 * MS, 3 * SECOND), lambda: self._tell_venue("resume", {}))
+        elif kind == "skew":
+            self._later(self._while(100 * MS, 3 * SECOND), lambda: self._tell_venue("skew", {"ms": "0"}))
+
+    def _operator(self) -> None:
+        self._numbers += 1
+        request_id = f"o{self._numbers}"
+        strategy = self._rng.choice((None, None, *(s.slot for s in self.world.config.strategies.values())))
+        symbol = self._rng.choice(("", *self.world.config.instruments))
+        dice = self._rng.randrange(4)
+        message: Halt | CancelAll | Flatten
+        if dice < 2:
+            message = Halt(request_id=request_id, why="a drill", who="simulation", strategy=strategy, symbol=symbol)
+            arm = Arm(request_id=request_id, why="over", who="simulation", strategy=strategy, symbol=symbol)
+            self._later(self._while(50 * MS, 3 * SECOND), lambda: self._tell_guard(arm))
+        elif dice == 2:
+            message = CancelAll(request_id=request_id, strategy=strategy, symbol=symbol)
+        else:
+            message = Flatten(request_id=request_id, who="simulation", symbol=symbol)
+        self._tell_guard(message)
+
+    def _tell_guard(self, message: Any, peer: str = TOOL) -> None:
+        self._say(f"{type(message).__name__} to the guard from {peer}")
+        self.world.tell("guard", "guard.orders", message, peer)
+
+    def _rogue(self) -> None:
+        workers = [node for node in self.world.nodes.values() if node.slot >= 0]
+        if not self._orders or not workers:
+            return
+        peer = self._rng.choice(workers).name
+        victim = self._rng.choice(self._orders)
+        now = self.world.mono_ns
+        for message in (
+            victim,  # the same order again, perhaps another's
+            CancelOrder(cl_ord_id=victim.cl_ord_id, orig_cl_ord_id=victim.cl_ord_id, symbol=victim.symbol, side=victim.side, made_ns=now),
+            NewOrder(cl_ord_id="forged", symbol=victim.symbol, side=1, qty=10**9, price=1, made_ns=now),
+            Arm(request_id="rogue", why="mine", who=peer),
+        ):
+            self._tell_guard(message, peer)
+
+    def _replay(self) -> None:
+        if self._commands:
+            command, _ = self._rng.choice(self._commands)
+            self._say(f"command {command.no} of epoch {command.epoch} comes again")
+            self.world.tell("order_entry", "oe.orders", command, "guard")
+
+    # -- the end
+
+    def heal(self) -> None:
+        """End every fault."""
+        self.healed = True
+        world = self.world
+        self._say("all faults are over")
+        world.drop_percent.clear()
+        world.bus_delay_ns, world.link_delay_ns = BUS_DELAY_NS, LINK_DELAY_NS
+        for name, node in world.nodes.items():
+            node.doom = None
+            node.busy_ns = 0
+            if node.actor is None:
+                world.start_node(name)
+            elif node.frozen:
+                node.thaw()
+        self._tell_venue("resume", {})
+        self._tell_venue("skew", {"ms": "0"})

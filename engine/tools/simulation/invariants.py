@@ -1,0 +1,577 @@
+"""The invariants of the engine, each a checker that looks at every step of a virtual world.
+
+They know only what passes the world's hooks (what was committed, written, sent, delivered) and the venue's own truth;
+what they compare it with they add up themselves. So a fault in an actor's book-keeping can't hide in its own numbers.
+`at_rest` is asked once more when faults are over and everything is quiet.
+
+    1  ExecutionsOnce     every ExecID that the venue issued is in the order journal exactly once, in the end
+    2  WireDiscipline     no ClOrdID twice on the wire; no order without approval of the epoch and a record before it
+    3  PositionsExact     position = opening + fills, per strategy and in total, and as 704/705 say
+    4  OrderLife          CumQty + LeavesQty = OrderQty while live; what is over stays as it is
+    5  TokenBudget        the Write bucket is never overdrawn; orders leave the cancels' reserve alone
+    6  HaltsHold          after a halt nothing new or replacing of its scope is approved or leaves
+    7  OwnOrdersOnly      nobody touches or sees another strategy's orders; only the guard commands
+    8  WithinLimits       worst-case exposure is within every limit, by the venue's truth and by the guard's own orders
+    9  ReplayTrue         replaying a journal gives the state that was there, byte for byte
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from engine.common.fixed_point import QTY_DECIMALS, parse_fixed
+from engine.common.ids import SLOT_FOREIGN, SLOT_OPERATOR, slot_of
+from engine.config import LimitsConfig
+from engine.guard.actor import Guard
+from engine.guard.lines import Line, Scope
+from engine.guard.rate_limit import write_rate
+from engine.guard.records import LatchReleased, LatchSet
+from engine.messages.commands import Approved, ArmOrders, GuardHello, HaltOrders, MassCancel, NewOrder, ReplaceOrder
+from engine.messages.executions import (
+    TERMINAL,
+    EventKind,
+    OrderEvent,
+    OrdersSnapshot,
+    OrderState,
+    TapeReplay,
+    tape_topic,
+)
+from engine.order_entry.actor import OrderEntry
+from engine.runtime.virtual import Node, VirtualWorld, Watcher
+from engine.venue.records import Reported
+
+OE: Final = "order_entry"
+_REQUEST: Final = re.compile(rb"\x0135=([ADFGq])\x01.*?\x0110=\d\d\d\x01", re.DOTALL)
+_CL_ORD_ID: Final = re.compile(rb"\x0111=([^\x01]*)\x01")
+_SUBMITS: Final = {
+    EventKind.SUBMITTED: "D",
+    EventKind.REPLACE_SUBMITTED: "G",
+    EventKind.CANCEL_SUBMITTED: "F",
+}
+_REJECTED: Final = "8"
+_TRADE: Final = "F"
+_REPLAY_EVERY: Final = 2000
+
+
+class InvariantBroken(AssertionError):  # noqa: N818 - what it says is what it is called
+    """An invariant does not hold.
+
+    Attributes:
+        number: of the invariant.
+    """
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(f"invariant {number}: {text}")
+        self.number = number
+
+
+class Checker(Watcher):
+    """One invariant."""
+
+    number = 0
+
+    def __init__(self, world: VirtualWorld) -> None:
+        self.world = world
+
+    def fail(self, text: str) -> None:
+        """Say that the invariant is broken."""
+        raise InvariantBroken(self.number, text)
+
+    def check(self, holds: bool, text: str) -> None:
+        """Fail unless it holds."""
+        if not holds:
+            self.fail(text)
+
+    def at_rest(self) -> None:
+        """Check what must hold when nothing is under way any more."""
+
+
+def requests_of(data: bytes) -> Iterable[tuple[str, str]]:
+    """Yield (MsgType, ClOrdID) of each request in bytes of the order-entry session."""
+    for match in _REQUEST.finditer(data):
+        cl_ord_id = _CL_ORD_ID.search(match[0])
+        yield match[1].decode(), cl_ord_id[1].decode() if cl_ord_id else ""
+
+
+def exec_key(exec_id: str) -> tuple[int, int]:
+    """Return an ExecID's (clock, event)."""
+    clock, event = exec_id.split(";")[:2]
+    return int(clock), int(event)
+
+
+class ExecutionsOnce(Checker):
+    """Invariant 1."""
+
+    number = 1
+
+    def __init__(self, world: VirtualWorld) -> None:
+        super().__init__(world)
+        self.issued: dict[str, str] = {}
+        self.journalled: dict[str, None] = {}
+
+    def recorded(self, node: Node, entry: Any) -> None:
+        if isinstance(entry, Reported):
+            self.check(entry.report.exec_id not in self.issued, f"the venue issued {entry.report.exec_id} twice")
+            self.issued[entry.report.exec_id] = entry.report.exec_type
+        elif isinstance(entry, OrderEvent) and entry.exec_id:
+            self.check(entry.exec_id not in self.journalled, f"{entry.exec_id} is in the journal twice")
+            self.check(entry.exec_id in self.issued, f"the venue never issued {entry.exec_id}")
+            self.journalled[entry.exec_id] = None
+
+    def at_rest(self) -> None:
+        lost = [e for e, kind in self.issued.items() if kind != _REJECTED and e not in self.journalled]
+        self.check(not lost, f"{len(lost)} executions are not in the journal: {', '.join(lost[:5])}")
+
+
+class WireDiscipline(Checker):
+    """Invariant 2."""
+
+    number = 2
+
+    def __init__(self, world: VirtualWorld) -> None:
+        super().__init__(world)
+        self._on_wire: dict[str, None] = {}
+        self._approved: dict[str, int] = {}
+        self._recorded: dict[str, str] = {}
+        self._epoch = 0
+
+    def started(self, node: Node) -> None:
+        if node.name == OE:
+            self._epoch = 0
+
+    def delivered(self, source: Node, target: Node, channel: str, message: Any) -> None:  # noqa: ARG002
+        if isinstance(message, GuardHello) and target.name == OE:
+            self._epoch = max(self._epoch, message.epoch)
+
+    def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:  # noqa: ARG002
+        if isinstance(message, Approved):
+            self.check(node.name == "guard", f"{node.name} sent an approved command")
+            self._approved[message.request.cl_ord_id] = message.epoch
+
+    def recorded(self, node: Node, entry: Any) -> None:
+        if node.name == OE and entry.kind in _SUBMITS:
+            self._recorded[entry.request_id] = _SUBMITS[entry.kind]
+
+    def wrote(self, node: Node, link: str, data: bytes) -> None:  # noqa: ARG002
+        if node.name != OE:
+            return
+        for msg_type, cl_ord_id in requests_of(data):
+            if msg_type == "A":
+                continue
+            self.check(cl_ord_id not in self._on_wire, f"ClOrdID {cl_ord_id} is on the wire twice")
+            self._on_wire[cl_ord_id] = None
+            if msg_type == "q":
+                continue
+            self.check(
+                self._recorded.get(cl_ord_id) == msg_type, f"35={msg_type} {cl_ord_id} left without a record before it"
+            )
+            if msg_type != "F":
+                epoch = self._approved.get(cl_ord_id)
+                self.check(epoch is not None, f"35={msg_type} {cl_ord_id} left without an approval")
+                self.check(epoch == self._epoch, f"{cl_ord_id} left with epoch {epoch}, {self._epoch} is followed")
+
+
+class PositionsExact(Checker):
+    """Invariant 3."""
+
+    number = 3
+
+    def __init__(self, world: VirtualWorld) -> None:
+        super().__init__(world)
+        self.account: dict[str, int] = {}
+        self.of: dict[tuple[int, str], int] = {}
+        self._known: dict[str, None] = {}
+        self._venue: dict[str, dict[str, int]] = {}  # by market, ExecID to which trade it was
+        self._said: dict[str, int] = {}
+        self._taken: dict[str, int] = {}
+        self._touched: dict[str, None] = {}
+
+    def recorded(self, node: Node, entry: Any) -> None:
+        if isinstance(entry, Reported) and entry.report.exec_type == _TRADE:
+            trades = self._venue.setdefault(entry.report.symbol, {})
+            trades[entry.report.exec_id] = len(trades) + 1
+            self._said[entry.report.symbol] = entry.position_qty
+        elif node.name == OE and entry.kind is EventKind.TRADE:
+            self._on_trade(entry)
+        elif node.name == OE and entry.kind is EventKind.POSITION:
+            change = entry.position - self.account.get(entry.symbol, 0)
+            self._move(entry.symbol, SLOT_FOREIGN, change)
+            self._known[entry.symbol] = None
+
+    def _move(self, symbol: str, slot: int, change: int) -> None:
+        self.account[symbol] = self.account.get(symbol, 0) + change
+        self.of[slot, symbol] = self.of.get((slot, symbol), 0) + change
+        self._touched[symbol] = None
+
+    def _on_trade(self, event: OrderEvent) -> None:
+        symbol = event.symbol
+        self._move(symbol, event.strategy, event.last_qty if event.side == 1 else -event.last_qty)
+        held = self.account[symbol]
+        self.check(event.position == held, f"{event.exec_id}: position {event.position}, the sum of fills is {held}")
+        taken = self._taken[symbol] = self._taken.get(symbol, 0) + 1
+        place = self._venue[symbol].get(event.exec_id, 0)
+        # Only a trade that completes all before it can be compared: 704/705 are the position right after it.
+        if place == taken and symbol in self._known:
+            said = event.long_qty - event.short_qty
+            self.check(said == held, f"{event.exec_id}: the venue says {said} in {symbol}, the sum is {held}")
+
+    def stepped(self, node: Node) -> None:
+        if node.name != OE or not self._touched:
+            return
+        touched, self._touched = self._touched, {}
+        actor = node.actor
+        assert isinstance(actor, OrderEntry), "order_entry is an OrderEntry"
+        positions = actor.ledger.positions
+        for symbol in touched:
+            here, own = positions.qty(symbol), self.account[symbol]
+            self.check(here == own, f"{symbol}: position {here}, the sum of fills is {own}")
+            for (slot, market), qty in self.of.items():
+                if market == symbol:
+                    found = positions.of[slot, symbol].qty if (slot, symbol) in positions.of else 0
+                    self.check(found == qty, f"{symbol}, slot {slot}: position {found}, the sum of fills is {qty}")
+
+    def at_rest(self) -> None:
+        for symbol, there in self._said.items():
+            here = self.account.get(symbol, 0)
+            self.check(here == there, f"{symbol}: position {here}, the venue's is {there}")
+
+
+class OrderLife(Checker):
+    """Invariant 4."""
+
+    number = 4
+
+    def __init__(self, world: VirtualWorld) -> None:
+        super().__init__(world)
+        self._states: dict[str, OrderState] = {}
+
+    def recorded(self, node: Node, entry: Any) -> None:
+        if node.name != OE or entry.kind is EventKind.POSITION or entry.strategy == SLOT_FOREIGN:
+            return
+        before = self._states.get(entry.order)
+        if before in TERMINAL:
+            self.check(entry.state is before, f"{entry.order} was {before} and became {entry.state}")
+            self.check(entry.late or not entry.exec_id, f"{entry.order} is {before}: {entry.exec_id} is not marked late")
+        elif entry.state not in TERMINAL:
+            total = entry.cum_qty + entry.leaves_qty
+            self.check(
+                total == max(entry.qty, entry.cum_qty),
+                f"{entry.order}: CumQty {entry.cum_qty} + LeavesQty {entry.leaves_qty} is not OrderQty {entry.qty}",
+            )
+        else:
+            self.check(entry.leaves_qty == 0, f"{entry.order} is {entry.state} with LeavesQty {entry.leaves_qty}")
+        self._states[entry.order] = entry.state
+
+
+class _Bucket:
+    """Tokens in billionths; kept apart from the engine's mirror and from the venue's."""
+
+    def __init__(self, per_s: int, capacity: int, level: int, mono_ns: int) -> None:
+        self._per_s, self._full, self._at = per_s, capacity * 10**9, mono_ns
+        self.level = level * 10**9
+
+    def spend(self, cost: int, mono_ns: int) -> int:
+        """Take tokens; return what is left, whole tokens, below zero when it is overdrawn."""
+        self.level = min(self._full, self.level + (mono_ns - self._at) * self._per_s) - cost * 10**9
+        self._at = mono_ns
+        return self.level // 10**9
+
+
+class TokenBudget(Checker):
+    """Invariant 5. `wire` counts what leaves, `orders` what the guard approves, from empty with each of its lives."""
+
+    number = 5
+
+    def __init__(self, world: VirtualWorld) -> None:
+        super().__init__(world)
+        rate = world.config.rate
+        self._per_s, self._capacity = write_rate(rate)
+        self._rate = rate
+        self._reserve = self._capacity * rate.cancel_reserve_percent // 100
+        self._wire = _Bucket(self._per_s, self._capacity, self._capacity, world.mono_ns)
+        self._guard = _Bucket(self._per_s, self._capacity, 0, world.mono_ns)
+
+    def started(self, node: Node) -> None:
+        if node.name == "guard":
+            self._guard = _Bucket(self._per_s, self._capacity, 0, self.world.mono_ns)
+
+    def _cost(self, msg_type: str) -> int:
+        return self._rate.costs.get(msg_type, self._rate.cost)
+
+    def wrote(self, node: Node, link: str, data: bytes) -> None:  # noqa: ARG002
+        if node.name != OE or not self._capacity:
+            return
+        for msg_type, cl_ord_id in requests_of(data):
+            left = self._wire.spend(self._cost(msg_type), self.world.mono_ns)
+            self.check(left >= 0, f"35={msg_type} {cl_ord_id} overdraws the Write bucket by {-left} tokens")
+
+    def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:  # noqa: ARG002
+        if not isinstance(message, Approved) or not self._capacity:
+            return
+        kinds = {NewOrder: "D", ReplaceOrder: "G", MassCancel: "q"}
+        left = self._guard.spend(self._cost(kinds.get(type(message.request), "F")), self.world.mono_ns)
+        if isinstance(message.request, NewOrder | ReplaceOrder):
+            self.check(
+                left >= self._reserve, f"an order was approved with {left} tokens left, {self._reserve} are the cancels'"
+            )
+
+
+class HaltsHold(Checker):
+    """Invariant 6."""
+
+    number = 6
+
+    def __init__(self, world: VirtualWorld) -> None:
+        super().__init__(world)
+        self._guard: dict[tuple[int | None, str], None] = {}
+        self._order_entry: dict[tuple[int | None, str], None] = {}
+        self._heard: list[tuple[tuple[int | None, str], bool]] = []
+        self._terms: dict[str, tuple[int, str]] = {}
+
+    def started(self, node: Node) -> None:
+        if node.name == OE:
+            self._order_entry.clear()
+            self._heard.clear()
+
+    def delivered(self, source: Node, target: Node, channel: str, message: Any) -> None:  # noqa: ARG002
+        if target.name == OE and isinstance(message, HaltOrders | ArmOrders):
+            self._heard.append(((message.strategy, message.symbol), isinstance(message, HaltOrders)))
+
+    def stepped(self, node: Node) -> None:
+        if node.name == OE and self._heard:  # what came before a halt in one batch may leave with it
+            for scope, halted in self._heard:
+                if halted:
+                    self._order_entry[scope] = None
+                else:
+                    self._order_entry.pop(scope, None)
+            self._heard.clear()
+
+    def recorded(self, node: Node, entry: Any) -> None:
+        if isinstance(entry, LatchSet):
+            self._guard[entry.strategy, entry.symbol] = None
+        elif isinstance(entry, LatchReleased):
+            self._guard.pop((entry.strategy, entry.symbol), None)
+        elif node.name == OE and entry.kind in _SUBMITS:
+            self._terms[entry.request_id] = (entry.strategy, entry.symbol)
+
+    def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:  # noqa: ARG002
+        if self._guard and isinstance(message, Approved) and isinstance(message.request, NewOrder | ReplaceOrder):
+            scope = _covering(self._guard, message.strategy, message.request.symbol)
+            self.check(scope is None, f"approved {message.request.cl_ord_id} though {scope} is halted")
+
+    def wrote(self, node: Node, link: str, data: bytes) -> None:  # noqa: ARG002
+        if node.name != OE or not self._order_entry:
+            return
+        for msg_type, cl_ord_id in requests_of(data):
+            if msg_type in "DG" and cl_ord_id in self._terms:
+                scope = _covering(self._order_entry, *self._terms[cl_ord_id])
+                self.check(scope is None, f"35={msg_type} {cl_ord_id} left though {scope} is halted")
+
+
+def _covering(scopes: Iterable[tuple[int | None, str]], slot: int, symbol: str) -> tuple[int | None, str] | None:
+    for scope in scopes:
+        if scope[0] in (None, slot) and scope[1] in ("", symbol):
+            return scope
+    return None
+
+
+class OwnOrdersOnly(Checker):
+    """Invariant 7."""
+
+    number = 7
+
+    def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:
+        if channel == "oe.orders":
+            self.check(node.name in ("guard", OE), f"{node.name} speaks on oe.orders")
+        elif channel == "oe.tape" and isinstance(message, OrderEvent):
+            own = tape_topic(message.strategy)
+            self.check(topic == own, f"an event of slot {message.strategy} was published as {topic}")
+        if isinstance(message, Approved) and not isinstance(message.request, MassCancel):
+            maker = slot_of(message.request.cl_ord_id)
+            self.check(
+                maker in (SLOT_OPERATOR, message.strategy), f"slot {maker} was approved for slot {message.strategy}"
+            )
+        del to
+
+    def delivered(self, source: Node, target: Node, channel: str, message: Any) -> None:  # noqa: ARG002
+        if target.slot < 0:
+            return
+        events: list[OrderEvent] = []
+        if isinstance(message, OrderEvent):
+            events = [message]
+        elif isinstance(message, TapeReplay):
+            events = message.events
+        elif isinstance(message, OrdersSnapshot):
+            events = message.orders
+            foreign = [p for p in message.positions if p.strategy != target.slot]
+            self.check(not foreign, f"{target.name} was told other positions")
+        for event in events:
+            self.check(event.strategy == target.slot, f"{target.name} was told of slot {event.strategy}'s orders")
+
+    def recorded(self, node: Node, entry: Any) -> None:
+        if node.name != OE or entry.strategy == SLOT_FOREIGN:
+            return
+        owner = slot_of(entry.order)
+        self.check(owner == entry.strategy, f"{entry.order} of slot {owner} is booked to slot {entry.strategy}")
+        if entry.kind in _SUBMITS:
+            maker = slot_of(entry.request_id)
+            self.check(maker in (SLOT_OPERATOR, owner), f"slot {maker} sent a request for {entry.order}")
+
+
+class WithinLimits(Checker):
+    """Invariant 8."""
+
+    number = 8
+
+    def __init__(self, world: VirtualWorld) -> None:
+        super().__init__(world)
+        config = world.config
+        self._strategies = {s.slot: _position_limit(s.limits) for s in config.strategies.values()}
+        self._markets = {symbol: _position_limit(limits) for symbol, limits in config.risk.markets.items()}
+        self._account = _position_limit(config.risk.account)
+        self._open_max = config.risk.account.max_open_orders
+        self._held: dict[tuple[int, str], int] = {}
+        self._venue_changed = False
+
+    def recorded(self, node: Node, entry: Any) -> None:  # noqa: ARG002
+        if isinstance(entry, Reported):
+            self._venue_changed = True
+            if entry.report.exec_type == _TRADE:
+                slot = slot_of(entry.report.cl_ord_id)
+                key = (SLOT_FOREIGN if slot is None else slot, entry.report.symbol)
+                signed = entry.report.last_qty or 0
+                self._held[key] = self._held.get(key, 0) + (signed if entry.report.side == "1" else -signed)
+
+    def stepped(self, node: Node) -> None:
+        if node.name == "venue" and self._venue_changed:
+            self._venue_changed = False
+            self._check_truth(node)
+
+    def _check_truth(self, node: Node) -> None:
+        # What rests at the venue and what was traded there, by the slots in the ClOrdIDs.
+        exchange = node.actor.exchange  # type: ignore[union-attr]
+        sides: dict[tuple[int, str], list[int]] = {key: [0, 0] for key in self._held}
+        orders = 0
+        for order in exchange.open.values():
+            slot = slot_of(order.cl_ord_ids[0])
+            key = (SLOT_FOREIGN if slot is None else slot, order.symbol)
+            sides.setdefault(key, [0, 0])[order.side - 1] += order.leaves
+            orders += 1
+        self.check(orders <= self._open_max, f"{orders} orders are open at the venue, {self._open_max} are allowed")
+        per_slot: dict[int, int] = {}
+        totals: dict[str, list[int]] = {}
+        for (slot, symbol), (buys, sells) in sides.items():
+            held = self._held.get((slot, symbol), 0)
+            per_slot[slot] = per_slot.get(slot, 0) + max(held + buys, sells - held)
+            total = totals.setdefault(symbol, [0, 0, 0])
+            for at, value in enumerate((held, buys, sells)):
+                total[at] += value
+        account = 0
+        for symbol, (held, buys, sells) in totals.items():
+            worst = max(held + buys, sells - held)
+            account += worst
+            limit = self._markets.get(symbol, 0)
+            self.check(worst <= limit, f"{symbol}: worst position at the venue {worst}, the limit is {limit}")
+        for slot, worst in per_slot.items():
+            limit = self._strategies.get(slot, worst)
+            self.check(worst <= limit, f"slot {slot}: worst position at the venue {worst}, the limit is {limit}")
+        self.check(account <= self._account, f"account: worst position at the venue {account}, limit {self._account}")
+
+    def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:  # noqa: ARG002
+        if isinstance(message, Approved) and isinstance(message.request, NewOrder | ReplaceOrder):
+            if slot_of(message.request.cl_ord_id) == SLOT_OPERATOR:
+                return  # flattening passes the limits: it only reduces
+            guard = node.actor
+            assert isinstance(guard, Guard), "only the guard approves"
+            self._check_sums(guard, message.strategy, message.request.symbol)
+
+    def _check_sums(self, guard: Guard, slot: int, symbol: str) -> None:
+        exposure = guard.exposure
+        opened: dict[int, list[int]] = {}
+        count: dict[int, int] = {}
+        for order in exposure.open.values():
+            leaves = max(order.qty - order.cum, order.leaves, order.new_qty - order.cum if order.new_qty else 0)
+            for line in (order.line, order.account):
+                opened.setdefault(id(line), [0, 0])[order.side - 1] += leaves
+                count[id(line)] = count.get(id(line), 0) + 1
+        own = [line for line in exposure.lines.values() if line.strategy == slot]
+        accounts = list(exposure.account_lines.values())
+        for scope, lines in (
+            (exposure.strategies[slot], own),
+            (exposure.market_scopes[symbol], [exposure.account_lines[symbol]]),
+            (exposure.account, accounts),
+        ):
+            worst = sum(_worst(line, opened.get(id(line), [0, 0])) for line in lines)
+            orders = sum(count.get(id(line), 0) for line in lines)
+            self._check_scope(scope, worst, orders)
+
+    def _check_scope(self, scope: Scope, worst: int, orders: int) -> None:
+        self.check(scope.worst == worst, f"{scope.text}: counts {scope.worst} at worst, its orders make {worst}")
+        self.check(scope.open_orders == orders, f"{scope.text}: counts {scope.open_orders} orders, there are {orders}")
+        self.check(worst <= scope.max_position, f"{scope.text}: {worst} at worst, the limit is {scope.max_position}")
+        self.check(orders <= scope.max_open_orders, f"{scope.text}: {orders} orders, {scope.max_open_orders} allowed")
+        self.check(scope.gross <= scope.max_gross_notional, f"{scope.text}: gross {scope.gross} is above the limit")
+
+
+def _worst(line: Line, opened: list[int]) -> int:
+    held = line.position.qty
+    return max(held + opened[0], opened[1] - held)
+
+
+def _position_limit(limits: LimitsConfig) -> int:
+    return parse_fixed(limits.max_position, QTY_DECIMALS)
+
+
+class ReplayTrue(Checker):
+    """Invariant 9. Looks at each death between two steps, at every 2000th step, and at rest."""
+
+    number = 9
+    journalled = (OE, "guard", "drop_copy")
+
+    def __init__(self, world: VirtualWorld) -> None:
+        super().__init__(world)
+        self._steps = 0
+
+    def stepped(self, node: Node) -> None:
+        self._steps += 1
+        if self._steps >= _REPLAY_EVERY and node.name in self.journalled:
+            self._steps = 0
+            self.replay(node)
+
+    def died(self, node: Node) -> None:
+        if node.name in self.journalled and not node.unreleased:
+            self.replay(node)
+
+    def at_rest(self) -> None:
+        for name in self.journalled:
+            self.replay(self.world.nodes[name])
+
+    def replay(self, node: Node) -> None:
+        """Replay a journal into an actor of its own and compare."""
+        shadow = Node(self.world, node.name)
+        actor: Any = self.world.build(shadow)
+        for entry in node.journal:
+            actor.replay(entry)
+        here: Any = node.actor
+        self.check(actor.state_digest() == here.state_digest(), f"{node.name}: its journal gives another state")
+
+
+ALL: Final[tuple[type[Checker], ...]] = (
+    ExecutionsOnce,
+    WireDiscipline,
+    PositionsExact,
+    OrderLife,
+    TokenBudget,
+    HaltsHold,
+    OwnOrdersOnly,
+    WithinLimits,
+    ReplayTrue,
+)
+
+
+def watch_all(world: VirtualWorld) -> list[Checker]:
+    """Put every checker onto a world."""
+    checkers = [checker(world) for checker in ALL]
+    for checker in checkers:
+        world.watch(checker)
+    return checkers

@@ -1,0 +1,141 @@
+"""One simulated run: start, trade under faults, heal, recover, quiesce, compare. Everything in it follows from its seed."""
+
+import time
+import traceback
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from engine.common.clock import SECOND
+from engine.config import Config
+from engine.guard.actor import Guard
+from engine.messages.commands import Arm
+from engine.runtime.virtual import VirtualWorld
+from engine.tools.simulation.comparison import differences
+from engine.tools.simulation.faults import TOOL, FaultPlan
+from engine.tools.simulation.invariants import InvariantBroken, watch_all
+from engine.tools.simulation.settings import drawn
+
+RECOVER_S: Final = 90.0
+QUIESCE_S: Final = 40.0
+AGREE_S: Final = 20.0
+FAULT_EVERY_NS: Final = 700_000_000
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run came to.
+
+    Attributes:
+        violation: what did not hold, or empty. invariant: its number; 0 for what is none of them (a crash, no recovery).
+        virtual_s: how much time passed in it; wall_s: how long it took.
+        faults: kind to how often it happened.
+    """
+
+    seed: int
+    violation: str = ""
+    invariant: int = 0
+    trace_hash: str = ""
+    steps: int = 0
+    fills: int = 0
+    virtual_s: float = 0.0
+    wall_s: float = 0.0
+    faults: dict[str, int] = {}
+
+
+class Unrecovered(AssertionError):  # noqa: N818 - what it says is what it is called
+    """Faults were over for long enough, and the engine is not back or does not agree with the venue."""
+
+
+def run(
+    config: Config,
+    seed: int,
+    seconds: float,
+    *,
+    faults: bool = True,
+    prepare: Callable[[VirtualWorld], None] | None = None,
+) -> Outcome:
+    """Run one seed; never raises for what it finds.
+
+    Args:
+        config: to draw from (`settings.drawn`). seed: of everything. seconds: virtual time with faults.
+        faults: let things go wrong. prepare: called with the world before it starts (traces, planted bugs).
+    """
+    began = time.perf_counter()
+    settings, classes = drawn(config, seed)
+    world = VirtualWorld(settings, seed, classes)
+    start_ns = world.mono_ns
+    plan: FaultPlan | None = None
+    violation, invariant = "", 0
+    try:
+        checkers = watch_all(world)
+        if prepare is not None:
+            prepare(world)
+        world.start()
+        if faults:
+            plan = FaultPlan(world, world.mono_ns + int(seconds * SECOND), FAULT_EVERY_NS)
+        world.run(seconds)
+        if plan is not None:
+            plan.heal()
+        _recover(world)
+        _quiesce(world)
+        for checker in checkers:
+            checker.at_rest()
+    except InvariantBroken as broken:
+        violation, invariant = str(broken), broken.number
+    except Unrecovered as missing:
+        violation = str(missing)
+    except Exception as error:  # noqa: BLE001 - an actor that raises is what is looked for
+        place = traceback.format_exception(error)[-4:]
+        violation = f"{type(error).__name__}: {error}\n{''.join(place)}"
+    venue = world.nodes["venue"].actor
+    return Outcome(
+        seed=seed,
+        violation=violation,
+        invariant=invariant,
+        trace_hash=world.trace_hash,
+        steps=world.steps,
+        fills=next(a.fills for a in venue.exchange.accounts.values() if not a.synthetic) if venue is not None else 0,  # type: ignore[attr-defined]
+        virtual_s=(world.mono_ns - start_ns) / SECOND,
+        wall_s=time.perf_counter() - began,
+        faults=plan.happened if plan is not None else {},
+    )
+
+
+def _recover(world: VirtualWorld) -> None:
+    """Wait until new orders pass again, arming what is halted."""
+    asked = 0
+
+    def trading() -> bool:
+        nonlocal asked
+        guard = world.nodes["guard"].actor
+        if not isinstance(guard, Guard):
+            return False
+        if guard.halting.kill.latches and world.mono_ns - asked >= SECOND:
+            asked = world.mono_ns
+            for scope in guard.halting.kill.latches:
+                arm = Arm(request_id="heal", why="over", who="simulation", strategy=scope.strategy, symbol=scope.symbol)
+                world.tell("guard", "guard.orders", arm, TOOL)
+        return guard.gate.open and not guard.halting.kill.latches
+
+    if not world.run(RECOVER_S, trading):
+        guard = world.nodes["guard"].actor
+        reasons = guard.gate.reasons if isinstance(guard, Guard) else ["the guard is dead"]
+        raise Unrecovered(f"not trading {RECOVER_S:.0f} s after the last fault: {'; '.join(reasons)}")
+
+
+def _quiesce(world: VirtualWorld) -> None:
+    """End in the supervisor's order, and compare."""
+    workers = [name for name in world.nodes if name.startswith("strategy.")]
+    for names in (workers, ["guard"], ["order_entry"], ["drop_copy"]):
+        for name in names:
+            world.nodes[name].step("", lambda actor, now: actor.quiesce(now))
+        if not world.run(QUIESCE_S, lambda names=names: _quiesced(world, names)):  # type: ignore[misc]
+            raise Unrecovered(f"{', '.join(names)} did not finish what was open within {QUIESCE_S:.0f} s")
+    if not world.run(AGREE_S, lambda: not differences(world)):
+        raise Unrecovered("at rest: " + "; ".join(differences(world)))
+
+
+def _quiesced(world: VirtualWorld, names: list[str]) -> bool:
+    actors = [world.nodes[name].actor for name in names]
+    return all(actor is not None and actor.quiesced for actor in actors)

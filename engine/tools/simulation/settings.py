@@ -1,0 +1,69 @@
+"""The configuration of a simulated run, drawn from its seed: every flag that changes how the venue or the engine behaves."""
+
+import random
+
+import msgspec
+
+from engine.config import Config
+from engine.tools.simulation.restless import Restless
+
+_TIERS = ("Basic", "Advanced", "Expert", "Premier", "Premier")
+
+
+def drawn(config: Config, seed: int) -> tuple[Config, dict[str, type]]:
+    """Return a configuration with its flags drawn, and the strategy classes to run in it by name."""
+    rng = random.Random(f"{seed}/settings")  # noqa: S311 - a repeatable run is the point
+    replace = msgspec.structs.replace
+    leave = rng.random() < 0.4
+    sessions = config.sessions
+    heart_bt_int_s = rng.choice((3, 4, 6))
+    order_entry = replace(
+        sessions.order_entry,
+        target_comp_id="KalshiRT" if rng.random() < 0.25 else "KalshiNR",
+        cancel_orders_on_disconnect=not leave and rng.random() < 0.5,
+        enable_ioc_cancel_report=rng.random() < 0.6,
+        preserve_original_order_qty=rng.random() < 0.7,
+        skip_pending_exec_reports=rng.random() < 0.6,
+        use_expired_ord_status=rng.random() < 0.7,
+        always_emit_new_before_trade=rng.random() < 0.2,
+        heart_bt_int_s=heart_bt_int_s,
+    )
+    tier = rng.choice(_TIERS)
+    assert config.venue is not None, "only an embedded venue can be simulated"
+    markets = {symbol: replace(market, trades_per_s=6) for symbol, market in config.venue.markets.items()}
+    strategies, classes = {}, {}
+    for name, strategy in config.strategies.items():
+        restless = rng.random() < 0.75
+        settings = {"seed": seed, "percent": rng.randint(5, 50)} if restless else strategy.config
+        strategies[name] = replace(strategy, config=settings, conflate=rng.random() < 0.7, cancel_on_exit=rng.random() < 0.7)
+        if restless:
+            classes[name] = Restless
+    drawn_config = replace(
+        config,
+        engine=replace(
+            config.engine,
+            shutdown="leave" if leave else "cancel",
+            guard_loss=rng.choice(("cancel", "hold")),
+            guard_loss_ms=rng.choice((500, 2000)),
+        ),
+        sessions=replace(
+            sessions,
+            order_entry=order_entry,
+            market_data=replace(sessions.market_data, heart_bt_int_s=heart_bt_int_s),
+            drop_copy=replace(sessions.drop_copy, heart_bt_int_s=heart_bt_int_s),
+        ),
+        rate=replace(config.rate, tier=tier),
+        risk=replace(config.risk, unknown_orders=rng.choice(("block", "block", "allow"))),
+        reconciliation=replace(config.reconciliation, sweep_s=rng.choice((2, 5))),
+        strategies=strategies,
+        venue=replace(
+            config.venue,
+            seed=seed,
+            tier=tier,
+            markets=markets,
+            book_changes_per_s=20,
+            comp_id=rng.choice(("session", "Kalshi")),
+            connections=rng.choice(("per_key", "per_key_and_session")),
+        ),
+    )
+    return drawn_config, classes

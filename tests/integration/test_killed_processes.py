@@ -1,0 +1,105 @@
+"""`kill -9` of any one process while it trades: said, restarted, the gate closes and opens, nothing is lost or doubled.
+
+One engine for all of it, killed again and again; it ends with a clean report that counts every execution of the venue.
+"""
+
+import os
+import re
+import signal
+import sqlite3
+
+import pytest
+
+from integration.harness import assert_equal_to_venue, command, wait_for
+
+CLOSED = re.compile(r"gate TRADING -> |gate STARTING -> |NO GUARD")
+
+
+@pytest.fixture(scope="module")
+def engine(launch_shared):
+    engine = launch_shared("--plain", "--json")
+    engine.until_trading()
+    engine.until_fills()
+    engine.until_reconciled()
+    return engine
+
+
+@pytest.mark.parametrize(
+    ("name", "closes"),
+    [
+        ("strategy.quote_maker", False),
+        ("market_data", True),
+        ("drop_copy", False),
+        ("guard", True),
+        ("order_entry", True),
+        ("venue", True),
+    ],
+)
+def test_a_killed_process_is_restarted_and_nothing_is_lost(engine, name, closes):
+    """After the kill the engine trades again, and holds what the venue holds."""
+    engine.until_trading()
+    mark = engine.mark()
+    restarts = engine.child(name).restarts
+    pid = engine.kill(name)
+    engine.until_said(f"{name}: pid {pid} killed by signal 9; starts again in 0.", mark)
+    if closes:
+        wait_for(
+            "the gate to close",
+            lambda: CLOSED.search(engine.since(mark)),
+            3,
+            seen=engine._seen,
+        )
+    wait_for(
+        "the restart",
+        lambda: (c := engine.child(name)) and c.restarts == restarts + 1 and c.state == "running" and c.pid != pid,
+        seen=engine._seen,
+    )
+    engine.until_trading()
+    engine.until_fills()
+    assert_equal_to_venue(engine)
+    engine.until_trading()
+
+
+def test_a_stopped_worker_loses_its_orders_and_is_replaced(engine):
+    """SIGSTOP: after 1 s no new orders of it pass and its resting ones go; after 5 s it is killed and started again."""
+    engine.until_trading()
+    mark = engine.mark()
+    pid = engine.kill("strategy.quote_maker", signal.SIGSTOP)
+    engine.until_said("guard: worker quote_maker is silent: no new orders of it pass", mark)
+    engine.until_said("strategy.quote_maker: silent for 1 s", mark)
+    wait_for(
+        "its orders to be cancelled",
+        lambda: (s := engine.orders()) and not [o for o in s.orders if o.strategy == 1],
+        3,
+        seen=lambda: engine.orders(),
+    )
+    assert engine.gate() == "TRADING"
+    engine.until_said("strategy.quote_maker: silent for 5 s: killed", mark, 8)
+    wait_for("another one", lambda: (c := engine.child("strategy.quote_maker")) and c.state == "running" and c.pid != pid)
+    engine.until_fills()
+    assert_equal_to_venue(engine)
+
+
+def test_the_end_is_clean_and_has_every_execution_once(engine):
+    """After everything that was done to it: exit code 0, no break, and each ExecID of the venue exactly once in the journal."""
+    engine.until_trading()
+    engine.interrupt()
+    assert engine.wait() == 0, engine.said
+    summary = engine.summary()
+    assert (summary["clean"], summary["open_orders"], summary["breaks"]) == (True, 0, 0)
+    assert summary["restarts"].keys() >= {"venue", "guard", "order_entry", "market_data", "drop_copy"}
+    ours = _exec_ids(os.path.join(engine.run, "state", "order_entry.sqlite"))
+    theirs = _exec_ids(os.path.join(engine.run, "state", "venue.sqlite"))
+    assert len(ours) == len(set(ours)) and len(theirs) == len(set(theirs))
+    assert set(ours) == set(theirs)
+    assert engine.living() == {}
+    report = command("reconcile", "report", "--run", engine.run)
+    assert report.returncode == 0, report.stdout + report.stderr
+    for name in ("order_entry", "guard", "drop_copy", "venue"):
+        done = command("journal", "verify", "--actor", name, "--run", engine.run)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _exec_ids(path):
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as journal:
+        return [row[0] for row in journal.execute("select exec_id from journal where exec_id is not null")]
