@@ -67,7 +67,7 @@ class EngineQuery(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defa
 
 
 class ProcessState(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """One process as the supervisor sees it: `starting`, `running`, `silent`, `restarting`, `stopped`, `failed`."""
+    """One process as the supervisor sees it: `starting`, `running`, `silent`, `killed`, `restarting`, `stopped`, `failed`."""
 
     name: str
     pid: int

@@ -72,9 +72,10 @@ def mass_cancel_body(cl_ord_id: str) -> str:
 
 
 def frame_text(msg_type: str, body: str, session: SessionConfig, now: Now) -> str:
-    """Return the message as a session with MsgSeqNum 1 would send it, `|` for SOH."""
+    """Return the message as a session with MsgSeqNum 1 would send it, `|` for SOH, the API key masked as in every log."""
     header = f"49={session.key_id}{_SOH}56={session.target_comp_id}{_SOH}34=1{_SOH}52={fix_time(now.wall_ns)}{_SOH}"
-    return encoder.encode(msg_type, header, body).decode("latin-1").replace(_SOH, "|")
+    text = encoder.encode(msg_type, header, body).decode("latin-1").replace(_SOH, "|")
+    return text.replace(session.key_id, session.key_id[:4] + "***") if session.key_id else text
 
 
 def request_ns(rate: RateConfig) -> int:

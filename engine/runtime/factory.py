@@ -83,7 +83,7 @@ def build(name: str, config: Config, runtime: "ProcessRuntime", *, dry_run: bool
     """
     rng = random.SystemRandom().random
     for link, session in session_links(name, config).items():
-        if not (dry_run and link != "market_data"):
+        if not (dry_run and link == "order_entry"):
             runtime.links.configure(link, session)
 
     def sign(session: SessionConfig) -> Callable[[bytes], str]:
@@ -103,7 +103,7 @@ def build(name: str, config: Config, runtime: "ProcessRuntime", *, dry_run: bool
         case "drop_copy":
             from engine.drop_copy.actor import DropCopy
 
-            return DropCopy(config, runtime, None if dry_run else sign(sessions.drop_copy), rng)
+            return DropCopy(config, runtime, sign(sessions.drop_copy), rng)
         case "guard":
             from engine.guard.actor import Guard
 

@@ -180,7 +180,7 @@ class Supervisor:
             self._force()
         if self._until_ns is not None and now >= self._until_ns and self.phase is Phase.RUNNING:
             self.begin_stop("the time asked for is over")
-        if self.phase is not Phase.RUNNING:
+        if self.phase not in {Phase.RUNNING, Phase.DONE}:
             self._advance_stop(now)
 
     def _drain(self, socket: BusSocket, now: int) -> None:
@@ -231,6 +231,8 @@ class Supervisor:
         if code is not None:
             self._on_exit(child, code, now)
             return
+        if child.state == "killed":
+            return  # it is not gone yet
         silent = now - child.last_beat_ns
         limit = self.config.engine.silent_kill_s * SECOND
         if child.state == "starting":
@@ -238,9 +240,11 @@ class Supervisor:
                 self.say(
                     "alert", child.name, f"did not report for duty within {START_NS // SECOND} s: killed"
                 )
+                child.state = "killed"
                 process.kill()
         elif silent > limit:
             self.say("alert", child.name, f"silent for {limit // SECOND} s: killed")
+            child.state = "killed"
             process.kill()
         elif silent > SILENT_NS and child.state == "running":
             child.state = "silent"

@@ -108,7 +108,7 @@ class Wires:
         if not pipe.hears[side]:
             return
         pipe.hears[side] = False
-        pipe.shut = [True, True]
+        pipe.shut[side] = True
         node, link = pipe.ends[side]
         if self._ends.get((node.name, link)) == (pipe, side):
             del self._ends[node.name, link]

@@ -1,4 +1,5 @@
-"""Finds a strategy's class by `module:Class`: first as a file of strategies/, then in any installed package.
+"""Finds a strategy's class by `module:Class`: first as a file of strategies/ (where the engine was started, then
+beside the engine itself), then in any installed package.
 
 A file of the directory wins over an installed module of the same name, and is loaded by its path, so that nothing else
 of the working directory becomes importable. The directory itself is put at the end of the import path, so that a
@@ -20,6 +21,7 @@ from engine.strategy.settings import strategy_config
 __all__ = ["DIRECTORY", "load_strategy", "strategy_config"]
 
 DIRECTORY: Final = "strategies"
+INSTALLED: Final = Path(__file__).resolve().parents[2] / DIRECTORY  # beside the engine, wherever it is started from
 
 
 def load_strategy(name: str, spec: str, directory: str | Path = DIRECTORY) -> type[Strategy]:
@@ -40,6 +42,8 @@ def load_strategy(name: str, spec: str, directory: str | Path = DIRECTORY) -> ty
     if not colon or not all(part.isidentifier() for part in names):
         raise ConfigError(f"{where}: must be module:Class, like quote_maker:QuoteMaker")
     path = _file_of(module_name, Path(directory))
+    if path is None and directory == DIRECTORY:
+        path = _file_of(module_name, INSTALLED)
     try:
         module = _load_file(module_name, path) if path is not None else importlib.import_module(module_name)
     except ModuleNotFoundError as problem:

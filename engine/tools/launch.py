@@ -45,6 +45,7 @@ def launch(options: LaunchOptions) -> int:
     config = config_loader.load(options.config_path, options.overrides, production=options.production)
     if options.check:
         return check(config, options)
+    _check_limits(config, options)
     directory = os.path.abspath(options.run or config.engine.run_dir)
     run_dir.prepare(directory)
     embedded = config.engine.environment == "embedded"
@@ -56,6 +57,15 @@ def launch(options: LaunchOptions) -> int:
         )
     finally:
         lock.release()
+
+
+def _check_limits(config: Config, options: LaunchOptions) -> None:
+    """Refuse limits that a halt could not cancel in time, before anything starts. Raises ConfigError."""
+    from engine.guard.limits import check_config
+
+    problems = check_config(config)
+    if problems:
+        raise ConfigError("\n".join(f"{options.config_path}: {problem}" for problem in problems))
 
 
 def _run(config: Config, directory: str, lock: run_dir.RunDirLock, options: LaunchOptions) -> int:

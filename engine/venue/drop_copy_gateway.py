@@ -8,7 +8,7 @@ from typing import Final
 
 from engine.common.clock import Now
 from engine.kalshi.messages import EventResendComplete, EventResendReject, EventResendRequest
-from engine.venue.history import History, Key
+from engine.venue.history import NOT_ENABLED, History, Key
 from engine.venue.sessions import Connection
 
 INCORRECT_VALUE: Final = 5
@@ -21,14 +21,20 @@ _DIGITS_MAX: Final = 18
 class DropCopyGateway:
     """Answers EventResendRequests.
 
+    Args:
+        history: what can be looked back on.
+        enabled: the account may use it; else 21004=5. any_begin: a range may begin before the window ([?] both).
+
     Attributes:
         refuse_with: EventResendRejectReason(21004) for the next requests, and how many of them: a fault on command.
     """
 
-    __slots__ = ("_history", "refuse_with")
+    __slots__ = ("_any_begin", "_enabled", "_history", "refuse_with")
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, *, enabled: bool = True, any_begin: bool = False) -> None:
         self._history = history
+        self._enabled = enabled
+        self._any_begin = any_begin
         self.refuse_with: list[int] = []
 
     def on_request(
@@ -44,7 +50,11 @@ class DropCopyGateway:
             return
         self._history.mark(latest, now.wall_ns)  # what is older than the window goes, however quiet it was
         found: object = self.refuse_with.pop(0) if self.refuse_with else None
+        if found is None and not self._enabled:
+            found = NOT_ENABLED
         if found is None:
+            if self._any_begin:
+                begin = max(begin, self._history.first)
             found = self._history.select(connection.owner.account, begin, end, latest)
         if isinstance(found, int):
             connection.send(EventResendReject(ref_seq_num=seq, event_resend_reject_reason=found), now)

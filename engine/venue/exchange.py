@@ -81,8 +81,9 @@ class Exchange:
     Attributes:
         paused: empty, `trading` (no new orders, no amends) or `exchange` (not even cancels).
         states: markets that are `inactive` or `closed`; the others are open.
-        fault: what becomes of the next new order, or empty: `unavailable_applied` (applied, but its owner is told that
-            nobody knows), `refuse` (with `fault_refusal`), `cancel` (accepted and cancelled with that refusal's text).
+        fault: what becomes of the next new order, or empty: `internal_error`, `unavailable` (not applied),
+            `unavailable_applied` (applied, but its owner is told that nobody knows), `refuse` (with `fault_refusal`),
+            `cancel` (accepted and cancelled with that refusal's text).
         marks: last trade price per market.
     """
 
@@ -132,6 +133,10 @@ class Exchange:
                     liquidate_all(self, self._clients)
         return self._reports.take()
 
+    def marked(self) -> None:
+        """Have every account's margin looked at when this step ends."""
+        self._is_marked = True
+
     @property
     def orders_made(self) -> int:
         """Number of the newest order."""
@@ -153,7 +158,12 @@ class Exchange:
         self.begin(now)
         fault, self.fault = self.fault, ""
         self._reports.pending_new(owner, request)
-        refusal = self.fault_refusal if fault == "refuse" else self._refuse_new(owner, request)
+        commanded = {
+            "internal_error": r.INTERNAL_ERROR,
+            "unavailable": r.EXCHANGE_UNAVAILABLE,
+            "refuse": self.fault_refusal,
+        }
+        refusal = commanded.get(fault) or self._refuse_new(owner, request)
         if refusal is not None:
             self._reports.new_refused(owner, request, refusal)
             return self.end()

@@ -1,64 +1,142 @@
-"""Faults on command (`VenueFault`), for tests and drills.
+"""Faults on command (`VenueFault`): what there is, and what each needs. `fault_desk` carries them out.
 
-kind                  session     arguments
-drop                  name or ""  -                        the session's connections (all when empty) end without Logout
-exchange_unavailable  -           applied=yes|no           the next new order is answered EXCHANGE_UNAVAILABLE
-internal_error        -           -                        the next new order is answered INTERNAL_ERROR
-lose_report           -           count=N (1)              the next N reports are issued but not sent
-duplicate_report      -           count=N (1)              the next N reports are sent twice
-resend_reject         -           reason=1..5 count=N (1)  the next N drop-copy requests are refused
-trading_pause         -           -                        no new orders, no amends; cancels work
-exchange_pause        -           -                        nothing works
-resume                -           -                        ends either pause
-skew                  -           ms=N                     the venue's clock is so far ahead (or behind: negative)
+SESSION is a session's name (KalshiNR), one connection's link (KalshiNR/7), or empty: all. docs/venue.md has the table.
 """
+
+from typing import Final, NamedTuple
 
 import msgspec
 
 from engine.messages.control import VenueFault
+from engine.venue import refusals as r
 
-KINDS = frozenset(
-    {
-        "drop",
-        "exchange_unavailable",
-        "internal_error",
-        "lose_report",
-        "duplicate_report",
-        "resend_reject",
-        "trading_pause",
-        "exchange_pause",
-        "resume",
-        "skew",
-    }
-)
-_COUNT_MAX = 1_000_000
+COUNT_MAX: Final = 1_000_000
+NOT_A_NUMBER: Final = -(10**15)
+
+
+class Kind(NamedTuple):
+    """A kind of fault.
+
+    Attributes:
+        about: what happens. numbers: arguments that are numbers, with (default, least, most); default None: required.
+        choices: arguments that are one of some texts, the first being the default. free: other arguments.
+        needs_session: SESSION must be given.
+    """
+
+    about: str
+    numbers: dict[str, tuple[int | None, int, int]] = {}  # noqa: RUF012 - never changed
+    choices: dict[str, tuple[str, ...]] = {}  # noqa: RUF012
+    free: tuple[str, ...] = ()
+    needs_session: bool = False
+
+
+_COUNT: Final = {"count": (1, 1, COUNT_MAX)}
+_MS: Final = {"ms": (None, 0, 600_000)}
+_ORDER: Final = ("account", "symbol", "price")
+
+KINDS: Final = {
+    # sessions
+    "drop": Kind(
+        "connections end without Logout; linger=yes: the venue goes on believing in them until their heartbeat is missed",
+        choices={"linger": ("no", "yes")},
+    ),
+    "half_open": Kind("connections go dead both ways, and nobody is told", needs_session=True),
+    "unanswered_test_request": Kind("connections hear and obey but say nothing any more", needs_session=True),
+    "already_exists": Kind("the next N Logons are refused with `already exists`", numbers=_COUNT),
+    "sequence_gap": Kind("N numbers are left out before the next message", numbers=_COUNT, needs_session=True),
+    "sequence_low": Kind("the next message's number is N too low", numbers=_COUNT, needs_session=True),
+    "sequence_reset": Kind(
+        "SequenceReset to a number above the next (gap_fill=yes: as a gap fill)",
+        numbers={"by": (10, 1, COUNT_MAX)},
+        choices={"gap_fill": ("no", "yes")},
+        needs_session=True,
+    ),
+    "resend_request": Kind(
+        "the venue asks for the client's messages again",
+        numbers={"begin": (1, 0, COUNT_MAX), "end": (0, 0, COUNT_MAX)},
+        needs_session=True,
+    ),
+    "test_request": Kind("the venue sends a TestRequest", needs_session=True),
+    # the line
+    "delay": Kind(
+        "everything to the client is so late (0: no longer), and up to jitter_ms more, in order",
+        numbers={**_MS, "jitter_ms": (0, 0, 600_000)},
+        needs_session=True,
+    ),
+    "split": Kind("every byte to the client leaves alone", choices={"on": ("yes", "no")}, needs_session=True),
+    "coalesce": Kind("what is sent within so many ms leaves at once (0: no longer)", numbers=_MS, needs_session=True),
+    "bad_checksum": Kind("the next N writes begin with a wrong CheckSum", numbers=_COUNT, needs_session=True),
+    "bad_length": Kind("the next N writes begin with a wrong BodyLength", numbers=_COUNT, needs_session=True),
+    # reports
+    "lose_report": Kind("the next N reports are issued but not sent", numbers=_COUNT),
+    "duplicate_report": Kind("the next N reports are sent twice", numbers=_COUNT),
+    "reorder_report": Kind("the next report is sent behind the N that follow it", numbers=_COUNT),
+    "resend_reject": Kind(
+        "the next N drop-copy requests are refused with 21004=reason", numbers={**_COUNT, "reason": (2, 1, 5)}
+    ),
+    # orders
+    "exchange_unavailable": Kind(
+        "the next new order is answered EXCHANGE_UNAVAILABLE, applied or not", choices={"applied": ("no", "yes")}
+    ),
+    "internal_error": Kind("the next new order is answered INTERNAL_ERROR, not applied"),
+    "stale": Kind("the next new order is refused as stale (venue.stale_code)"),
+    "refuse": Kind("the next new order is refused, or accepted and cancelled, with text=TEXT", free=("text",)),
+    # the venue
+    "trading_pause": Kind("no new orders, no amends; cancels work"),
+    "exchange_pause": Kind("nothing works"),
+    "resume": Kind("ends a pause on command"),
+    "market": Kind(
+        "a market is inactive or closed: no new orders, no amends",
+        choices={"state": ("open", "inactive", "closed")},
+        free=("symbol",),
+    ),
+    "skew": Kind("the venue's clock is so far ahead (or behind: negative)", numbers={"ms": (None, -86_400_000, 86_400_000)}),
+    # the account
+    "liquidate": Kind("the account is liquidated, whatever its margin", free=("account",)),
+    "exit_trigger": Kind("a system order reduces a position", numbers={"qty": (None, 1, COUNT_MAX)}, free=_ORDER[:2]),
+    "foreign_order": Kind(
+        "another session of the account sends an order",
+        numbers={"qty": (None, 1, COUNT_MAX)},
+        choices={"side": ("1", "2"), "tif": ("1", "3")},
+        free=_ORDER,
+    ),
+    "cash": Kind("the account's cash is so many dollars", numbers={"dollars": (None, -(10**9), 10**9)}, free=("account",)),
+}
 
 
 class FaultPlan(msgspec.Struct, kw_only=True):
-    """What is still to go wrong. skew_ns: the venue's clock minus the true one."""
+    """What is still to go wrong. skew_ns: the venue's clock minus the true one; already_exists: Logons by session."""
 
     lose_reports: int = 0
     duplicate_reports: int = 0
     skew_ns: int = 0
+    already_exists: dict[str, int] = {}
 
 
 def check(fault: VenueFault) -> str:
     """Return why a fault can't be carried out, or empty."""
-    if fault.kind not in KINDS:
+    kind = KINDS.get(fault.kind)
+    if kind is None:
         return f"unknown kind {fault.kind!r}: one of {', '.join(sorted(KINDS))}"
+    if kind.needs_session and not fault.session:
+        return f"{fault.kind} needs a session"
     arguments = fault.arguments
-    if fault.kind == "exchange_unavailable" and arguments.get("applied", "no") not in {"yes", "no"}:
-        return "applied must be yes or no"
-    if not 1 <= number(arguments, "count", 1) <= _COUNT_MAX:
-        return "count must be a number from 1"
-    if fault.kind == "resend_reject" and not 1 <= number(arguments, "reason", 2) <= 5:
-        return "reason must be 1 to 5"
-    if fault.kind == "skew" and number(arguments, "ms", None) == NOT_A_NUMBER:
-        return "ms must be a number"
+    known = {*kind.numbers, *kind.choices, *kind.free}
+    for name in arguments:
+        if name not in known:
+            return f"{fault.kind} has no argument {name!r}; known: {', '.join(sorted(known)) or 'none'}"
+    for name, (default, least, most) in kind.numbers.items():
+        value = number(arguments, name, default)
+        if value == NOT_A_NUMBER:
+            return f"{name} must be a number"
+        if not least <= value <= most:
+            return f"{name} must be {least} to {most}"
+    for name, choices in kind.choices.items():
+        if arguments.get(name, choices[0]) not in choices:
+            return f"{name} must be {' or '.join(choices)}"
+    if fault.kind == "refuse" and arguments.get("text", "") not in {*r.NAMED, *r.CANCEL_TEXTS}:
+        return f"text must be one of {', '.join(sorted({*r.NAMED, *r.CANCEL_TEXTS}))}"
     return ""
-
-
-NOT_A_NUMBER = -(10**15)
 
 
 def number(arguments: dict[str, str], name: str, default: int | None) -> int:

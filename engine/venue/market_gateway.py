@@ -5,10 +5,10 @@ together: trades first, then levels, each level once with its final size. Entrie
 and step, whoever gets them. An unknown ticker is subscribed to like any other, and its snapshot is empty.
 
 SecurityStatus (35=e, 35=f) is documented for event contracts only ([?] in venue.md): who asks gets halt or resume now,
-and again whenever a pause begins or ends.
+and again whenever a pause begins or ends, or one market's state changes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from engine.common.clock import Now, fix_time
@@ -32,6 +32,8 @@ UNSUPPORTED_REQUEST: Final = "4"
 HALT: Final = 2
 RESUME: Final = 3
 _SYMBOL: Final = 55
+_INCORRECT_VALUE: Final = 5
+Halted = Callable[[str], bool]
 
 
 class MarketGateway:
@@ -87,28 +89,31 @@ class MarketGateway:
         connection.send(MarketDataRequestReject(md_req_rej_reason=reason, text=text), now)
 
     def on_status_request(
-        self, connection: Connection, request: SecurityStatusRequest, now: Now, *, paused: bool
+        self, connection: Connection, request: SecurityStatusRequest, seq: int, halted: Halted, now: Now
     ) -> None:
         """Take a SecurityStatusRequest (35=e)."""
-        if request.subscription_request_type == UNSUBSCRIBE:
+        kind = request.subscription_request_type
+        if kind == UNSUBSCRIBE:
             connection.statuses.pop(request.symbol, None)
-            return
-        connection.statuses[request.symbol] = None
-        self._send_status(connection, request.symbol, now, paused=paused)
+        elif kind == SUBSCRIBE:
+            connection.statuses[request.symbol] = None
+            self._send_status(connection, request.symbol, halted, now)
+        else:
+            connection.session_reject(seq, "e", _INCORRECT_VALUE, 263, "value is incorrect for tag 263", now)
 
     def status_changed(
-        self, connections: Iterable[Connection], now: Now, *, paused: bool
+        self, connections: Iterable[Connection], halted: Halted, now: Now
     ) -> list[Connection]:
         """Tell every connection that follows statuses that a pause began or ended; return those connections."""
         told = [connection for connection in connections if connection.statuses]
         for connection in told:
             for symbol in connection.statuses:
-                self._send_status(connection, symbol, now, paused=paused)
+                self._send_status(connection, symbol, halted, now)
         return told
 
     @staticmethod
-    def _send_status(connection: Connection, symbol: str, now: Now, *, paused: bool) -> None:
-        status = HALT if paused else RESUME
+    def _send_status(connection: Connection, symbol: str, halted: Halted, now: Now) -> None:
+        status = HALT if halted(symbol) else RESUME
         connection.send(SecurityStatus(symbol=symbol, security_trading_status=status), now)
 
     def gone(self, connection: Connection) -> None:

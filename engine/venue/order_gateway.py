@@ -46,17 +46,21 @@ class OrderGateway:
         exchange: where they go.
         dispatch: takes the exchange's events, in order, to sessions and journal.
         group_changed: records a group.
+        this_connection_only: a mass cancel reaches the orders of the present connection, not the session's older ones.
     """
 
-    __slots__ = ("_dispatch", "_exchange", "_group_changed", "mass_cancels")
+    __slots__ = ("_dispatch", "_exchange", "_group_changed", "_this_connection_only", "mass_cancels")
 
     def __init__(
         self,
         exchange: Exchange,
         dispatch: Callable[[list[ExchangeEvent], Now], None],
         group_changed: Callable[[Group, Now], None],
+        *,
+        this_connection_only: bool = False,
     ) -> None:
         self._exchange = exchange
+        self._this_connection_only = this_connection_only
         self._dispatch = dispatch
         self._group_changed = group_changed
         self.mass_cancels = 0
@@ -147,7 +151,9 @@ class OrderGateway:
             now,
         )
         if not paused:
-            self._dispatch(self._exchange.cancel_all_of(connection.owner, now), now)
+            # [?] "for the session": whether orders of an earlier connection are reached is not documented
+            first = connection.owner.first_order if self._this_connection_only else 0
+            self._dispatch(self._exchange.cancel_all_of(connection.owner, now, first), now)
 
     # --- order groups ----------------------------------------------------------------------------------------------
 
@@ -167,11 +173,8 @@ class OrderGateway:
             return
         assert connection.owner is not None, "only a session that is logged on is served"
         group = self._exchange.groups.get(message.order_group_id)
-        if (
-            group is None
-            or group.account != connection.owner.account
-            or (group.alloc_account or 0) != (message.alloc_account or 0)
-        ):
+        account = connection.owner.account
+        if group is None or not self._exchange.group_is_of(group, account, message.alloc_account):
             connection.business_reject(
                 seq, "UOG", UNKNOWN_ID, "ORDER_GROUP_NOT_FOUND", now, message.order_group_id
             )

@@ -10,15 +10,17 @@ import msgspec
 from engine.common.clock import MS, Now
 from engine.venue.exchange import REMEMBER_NS, Exchange
 from engine.venue.history import WINDOW_NS, History
-from engine.venue.order import REJECTED, OrderTerms, Owner
+from engine.venue.order import REJECTED, Flags, OrderTerms, Owner
 from engine.venue.order_groups import Group
-from engine.venue.records import GroupChanged, Reported
+from engine.venue.records import GroupChanged, Reported, RtNumbers, RtSent
+from engine.venue.retention import Retention
 
 
 class Restart:
     """Collects journal entries."""
 
-    def __init__(self) -> None:
+    def __init__(self, retention: Retention) -> None:
+        self._retention = retention
         self._reports: list[Reported] = []
         self._orders: dict[str, Reported] = {}
         self._cash: dict[str, Reported] = {}
@@ -32,7 +34,10 @@ class Restart:
         if isinstance(entry, GroupChanged):
             self._groups[entry.group_id] = entry
             return
-        assert isinstance(entry, Reported), "the venue's journal holds Reported and GroupChanged"
+        if isinstance(entry, RtSent | RtNumbers):
+            self._retention.take(entry)
+            return
+        assert isinstance(entry, Reported), "the venue's journal holds VenueRecord"
         self._clock = max(self._clock, entry.clock)
         if self._first is None:
             self._first = (entry.clock, 0)
@@ -64,6 +69,10 @@ class Restart:
                 history.begin((report.clock, report.event + 1))
         for group in self._groups.values():
             _restore_group(exchange, group)
+        for kept in self._retention.sessions.values():
+            if kept.listener and kept.account in exchange.accounts:
+                flags = Flags(skip_pending=True, listener=True)
+                owners.setdefault(kept.key, Owner(kept.key, kept.account, flags))
         return self._restore_orders(exchange, owners, now)
 
     def _restore_orders(self, exchange: Exchange, owners: dict[str, Owner], now: Now) -> list[str]:

@@ -10,21 +10,23 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from engine.common.clock import Now
+from engine.common.clock import SECOND, Now
+from engine.config import VenueConfig
 from engine.fix.acceptor import Acceptor
 from engine.fix.config import SessionSettings
 from engine.fix.message import FixMessage
 from engine.fix.state import SessionState
 from engine.kalshi.codec import encode_body, parse_logon
 from engine.kalshi.dictionary import VENUE_TAKES, venue_dictionary
-from engine.kalshi.messages import ApplicationMessage, BusinessMessageReject, Logon
+from engine.kalshi.messages import ApplicationMessage, BusinessMessageReject, ExecutionReport, Logon
 from engine.kalshi.signature import string_to_sign
 from engine.venue.accounts import VenueKey
 from engine.venue.order import Flags, Owner
+from engine.venue.retention import Kept
+from engine.venue.wire import report_body
 
 Verify = Callable[[str, bytes, str], bool]
 
-HEART_BT_INT_MIN_S: Final = 3
 LOGON: Final = "A"
 UNSUPPORTED_TYPE: Final = 3
 CONDITIONALLY_REQUIRED: Final = 5
@@ -36,28 +38,32 @@ class Gateway(NamedTuple):
 
     Attributes:
         order_entry: its messages use the Write bucket; else Read.
-        reset_required: 141=Y is mandatory.
+        reset_required: 141=Y is mandatory. retransmission: missed messages can be asked for.
         msg_types: application messages that belong to it.
     """
 
     name: str
     order_entry: bool
     reset_required: bool
+    retransmission: bool
     msg_types: frozenset[str]
 
 
 GATEWAYS: Final = {
     gateway.name: gateway
     for gateway in (
-        Gateway("KalshiNR", True, True, VENUE_TAKES["KalshiNR"]),
-        Gateway("KalshiRT", True, False, VENUE_TAKES["KalshiRT"]),
-        Gateway("KalshiDC", False, True, VENUE_TAKES["KalshiDC"]),
-        Gateway("KalshiMD", False, True, VENUE_TAKES["KalshiMD"]),
+        Gateway("KalshiNR", True, True, False, VENUE_TAKES["KalshiNR"]),
+        Gateway("KalshiRT", True, False, True, VENUE_TAKES["KalshiRT"]),
+        Gateway("KalshiDC", False, True, False, VENUE_TAKES["KalshiDC"]),
+        Gateway("KalshiMD", False, True, False, VENUE_TAKES["KalshiMD"]),
     )
 }
 
 # What belongs to another session is known but not supported here: 35=j 380=3 (session scenario 2.13).
 _DICTIONARIES: Final = {name: venue_dictionary(name) for name in GATEWAYS}
+# An unsupported SubscriptionRequestType(263) is market data's to refuse (35=Y 281=4), not the session layer's.
+_MARKET_DATA: Final = _DICTIONARIES["KalshiMD"].fields
+_MARKET_DATA[263] = msgspec.structs.replace(_MARKET_DATA[263], values=frozenset())
 
 
 class Connection:
@@ -68,15 +74,22 @@ class Connection:
         owner: the session, once logged on; then key is its API key.
         live: logged on, and neither logged out nor gone.
         read_only: a listener session (20126).
+        kept: what KalshiRT keeps of its session, else None.
+        dead: nothing passes either way, and nobody is told. mute: it hears, but nothing is written any more.
+        gone: its link is closed, which the venue has not noticed.
         symbols: market-data subscriptions, in order of subscription. statuses: SecurityStatus subscriptions.
     """
 
     __slots__ = (
         "acceptor",
+        "dead",
         "gateway",
+        "gone",
+        "kept",
         "key",
         "link",
         "live",
+        "mute",
         "owner",
         "peer",
         "read_only",
@@ -93,12 +106,16 @@ class Connection:
         self.owner: Owner | None = None
         self.live = False
         self.read_only = False
+        self.kept: Kept | None = None
+        self.dead = False
+        self.mute = False
+        self.gone = False
         self.symbols: dict[str, None] = {}
         self.statuses: dict[str, None] = {}
 
     def send(self, message: ApplicationMessage, now: Now) -> None:
         """Send an application message; one for a session that is no longer up is dropped."""
-        msg_type, body = encode_body(message)
+        msg_type, body = body_of(message)
         self.send_body(msg_type, body, now)
 
     def send_body(self, msg_type: str, body: str, now: Now) -> None:
@@ -129,13 +146,21 @@ class Connection:
             self.acceptor.send_reject(ref_seq, ref_msg_type, reason, ref_tag, text, now)
 
 
-def new_acceptor(gateway: Gateway, comp_id: str, hot: Mapping[str, Any]) -> Acceptor:
+def body_of(message: ApplicationMessage) -> tuple[str, str]:
+    """Return MsgType(35) and body of a message; reports, which are most of them, the quick way."""
+    if isinstance(message, ExecutionReport):
+        return "8", report_body(message)
+    return encode_body(message)
+
+
+def new_acceptor(gateway: Gateway, venue: VenueConfig, hot: Mapping[str, Any]) -> Acceptor:
     """Make the session of a fresh connection; what it calls itself in 49 is configuration ([?] in venue.md section 1)."""
     settings = SessionSettings(
-        sender_comp_id=gateway.name if comp_id == "session" else comp_id,
+        sender_comp_id=gateway.name if venue.comp_id == "session" else venue.comp_id,
         own_comp_ids=(gateway.name,),
-        reset_on_logon=True,
-        retransmission=False,
+        reset_on_logon=gateway.reset_required,
+        retransmission=gateway.retransmission,
+        tolerance_ns=venue.sending_time_tolerance_s * SECOND,
         strict=True,
     )
     return Acceptor(settings, _DICTIONARIES[gateway.name], hot if gateway.order_entry else None)
@@ -155,8 +180,7 @@ def check_logon(
     gateway: Gateway,
     keys: Mapping[str, VenueKey],
     verify: Verify,
-    *,
-    require_length: bool,
+    venue: VenueConfig,
 ) -> Granted | str:
     """Check a Logon; return what it grants, or the Logout's Text(58)."""
     sender, target = message.get(49) or "", message.get(56) or ""
@@ -167,7 +191,7 @@ def check_logon(
         return "unknown SenderCompID(49)"
     if key.sessions and gateway.name not in key.sessions:
         return f"this API key may not use {gateway.name}"
-    if require_length and message.get(95) is None:
+    if venue.require_raw_data_length and message.get(95) is None:
         return "RawDataLength(95) missing"
     signed = string_to_sign(message.sending_time, LOGON, message.seq, sender, target)
     if not verify(sender, signed, message.get(96) or ""):
@@ -177,13 +201,15 @@ def check_logon(
     if message.get(1137) != "9":
         return "DefaultApplVerID(1137) must be 9"
     heart_bt_int = message.get(108) or "30"
-    if not heart_bt_int.isdigit() or not HEART_BT_INT_MIN_S <= int(heart_bt_int) <= 86_400:
-        return "HeartBtInt(108) must be at least 3"
+    if not heart_bt_int.isdigit() or not venue.heart_bt_int_min_s <= int(heart_bt_int) <= 86_400:
+        return f"HeartBtInt(108) must be at least {venue.heart_bt_int_min_s}"
     if gateway.reset_required and message.get(141) != "Y":
         return "ResetSeqNumFlag(141) must be Y"
     logon = parse_logon(message)
     text = _check_flags(logon, gateway)
-    return text or Granted(key, _flags(logon), int(heart_bt_int), logon)
+    # [?] 21026 is documented for event contracts only
+    folds = venue.new_before_trade == "ignore"
+    return text or Granted(key, _flags(logon, folds=folds), int(heart_bt_int), logon)
 
 
 def _check_flags(logon: Logon, gateway: Gateway) -> str:
@@ -199,13 +225,13 @@ def _check_flags(logon: Logon, gateway: Gateway) -> str:
     return ""
 
 
-def _flags(logon: Logon) -> Flags:
+def _flags(logon: Logon, *, folds: bool) -> Flags:
     return Flags(
         cancel_on_disconnect=bool(logon.cancel_orders_on_disconnect),
         ioc_cancel_report=bool(logon.enable_ioc_cancel_report),
         original_qty=bool(logon.preserve_original_order_qty),
         skip_pending=bool(logon.skip_pending_exec_reports),
         expired_status=bool(logon.use_expired_ord_status),
-        new_before_trade=bool(logon.always_emit_new_before_trade),
+        new_before_trade=bool(logon.always_emit_new_before_trade) and not folds,
         listener=bool(logon.listener_session),
     )

@@ -97,7 +97,7 @@ def test_production_needs_its_own_word(demo_keys):
         ({"strategies.quote_maker.strategy": "nothere:Nobody"}, "there is no module 'nothere'"),
         ({"strategies.quote_maker.config.qyt": 5}, "unknown key 'qyt' (value 5); did you mean 'qty'?"),
         ({"strategies.quote_maker.config.qty": "many"}, "qty"),
-        ({"strategies.quote_maker.strategy": "faulty:Needs", "strategies.quote_maker.config": {}}, "unknown key"),
+        ({"strategies.quote_maker.strategy": "faulty:Needs", "strategies.quote_maker.config": {}}, "missing key 'edge'"),
     ],
 )
 def test_the_check_loads_strategies_with_their_settings(changes, message):

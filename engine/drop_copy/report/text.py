@@ -19,7 +19,7 @@ def render_json(report: Report) -> str:
 def render_text(report: Report) -> str:
     """Return the report as text."""
     parts = [_head(report)]
-    lines = [line for line in report.lines if line.strategy > 0 or line.orders or line.fills or line.position]
+    lines = [line for line in report.lines if line.strategy > 0 or line.orders or line.fills or line.qty]
     if lines:
         parts.append(_table(_line_rows(lines), left=2))
     if report.proofs:

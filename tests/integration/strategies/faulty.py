@@ -4,59 +4,64 @@ from engine.strategy.api import Strategy, StrategyConfigBase, price
 
 
 class RaisesConfig(StrategyConfigBase, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which callback fails.
+    """How it fails.
 
     Attributes:
-        callback: its name.
+        always: in every callback; else only the first time in each.
     """
 
-    callback: str
+    always: bool
 
 
 class Raises(Strategy):
-    """Quotes far from the market, so that every callback comes, and fails in one of them."""
+    """Trades a little, so that every callback comes, and fails in each of them."""
 
     Config = RaisesConfig
 
-    def _maybe(self, callback):
-        if self.config.callback in (callback, "every"):
+    def __init__(self, ctx, config):
+        super().__init__(ctx, config)
+        self.failed = set()
+
+    def _fail(self, callback):
+        if self.config.always or callback not in self.failed:
+            self.failed.add(callback)
             raise RuntimeError(f"wrong in {callback}")
 
     def on_start(self):
         self.ctx.set_timer("tick", 0.2, repeat=True)
-        self._maybe("on_start")
+        self._fail("on_start")
 
     def on_book(self, book):
-        bid = book.best_bid
-        if bid is not None and not self.ctx.orders(book.symbol):
-            self.ctx.buy(book.symbol, 100, bid.price, tif="IOC")
-            self.ctx.sell(book.symbol, 100, bid.price, tif="IOC")
-            self.ctx.buy(book.symbol, 100_000, bid.price)  # the guard refuses it: on_refused
-        self._maybe("on_book")
+        self._fail("on_book")
 
     def on_trade(self, trade):
-        self._maybe("on_trade")
+        self._fail("on_trade")
 
     def on_order(self, order):
-        self._maybe("on_order")
+        self._fail("on_order")
 
     def on_fill(self, order, fill):
-        self._maybe("on_fill")
+        self._fail("on_fill")
 
     def on_refused(self, order, refusal):
-        self._maybe("on_refused")
+        self._fail("on_refused")
 
     def on_timer(self, name):
-        self._maybe("on_timer")
+        for symbol in self.ctx.markets:
+            book = self.ctx.book(symbol)
+            if book is not None and book.two_sided:
+                self.ctx.sell(symbol, 100, book.bid, tif="IOC")
+                self.ctx.buy(symbol, 100_000, book.bid)  # more than the guard lets through
+        self._fail("on_timer")
 
     def on_market_state(self, symbol, state, reason):
-        self._maybe("on_market_state")
+        self._fail("on_market_state")
 
     def on_latched(self, halted, why):
-        self._maybe("on_latched")
+        self._fail("on_latched")
 
     def on_stop(self):
-        self._maybe("on_stop")
+        self._fail("on_stop")
 
 
 class Hangs(Strategy):

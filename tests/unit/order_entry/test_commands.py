@@ -205,7 +205,7 @@ def test_a_dry_run_says_what_it_would_send(make_rig) -> None:
     assert rig.kinds == ["submitted SUBMITTING", "not_sent NOT_SENT"]
     assert rig.tape[1].text == "dry run"
     (text,) = rig.out.logged("info")
-    assert text.startswith("would send: 8=FIXT.1.1|9=") and "|35=D|49=key-oe|56=KalshiNR|34=1|52=" in text
+    assert text.startswith("would send: 8=FIXT.1.1|9=") and "|35=D|49=key-***|56=KalshiNR|34=1|52=" in text
     assert "|11=0192f0c4-1111-8001-8000-000000000001|38=10.00|" in text
     rig.oe.quiesce(rig.now)
     rig.oe.stop(rig.now)
