@@ -282,7 +282,7 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         entry_times: add MDEntryDate(272) and MDEntryTime(273) to incremental entries.
         symbols_max: symbols of one market-data session.
         host: address that it listens on. ports: session name to port; 0 or absent takes a free one.
-        read_per_s, read_capacity, write_per_s, write_capacity: its buckets in tokens, with tier `explicit`.
+        read_per_s, read_capacity, write_per_s, write_capacity: its buckets in tokens, with tier `explicit`; 0: as in [rate].
         costs: MsgType to tokens that it takes, where they differ from [rate].
         logon_bucket: which bucket a Logon drains: its `session`'s, `write` or `read`.
         sending_time_tolerance_s: how far SendingTime(52) may be off: 30, or 120 by another page.

@@ -467,7 +467,7 @@ def _venue_problems(config: Config) -> Iterator[str]:
     yield from _choice("venue.tier", venue.tier, (*TIERS, "explicit"))
     if venue.tier == "explicit":
         for key in ("write_per_s", "write_capacity", "read_per_s", "read_capacity"):
-            yield from _at_least(f"venue.{key}", getattr(venue, key), 1)
+            yield from _at_least(f"venue.{key}", getattr(venue, key) or getattr(config.rate, key), 1)
     for key, choices in _VENUE_CHOICES.items():
         yield from _choice(f"venue.{key}", getattr(venue, key), choices)
     yield from _at_least("venue.sending_time_tolerance_s", venue.sending_time_tolerance_s, 1, 3600)

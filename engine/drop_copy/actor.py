@@ -126,6 +126,7 @@ class DropCopy(Actor):
         self._accepted_wanted = 0
         self._order_entry_up = False
         self._must = 0  # order entry's sweep_wanted as of its last Logon
+        self._proven = -1  # the last such number that a complete sweep has reached
         self._wanted_ns: int | None = None  # since when it waits for a sweep
         self._final_by_ns: int | None = None
         self._final_done = False
@@ -381,13 +382,15 @@ class DropCopy(Actor):
         beat = self.tape.beat
         assert beat is not None, "a live tape has a beat"
         clean = not self._is_wanted(now.mono_ns) or beat.sweep_wanted <= self._accepted_wanted
-        queries = [EventResendQuery(begins) for begins in self.reconciler.plan(clean=clean)]
+        whole = self._proven == self._must and not beat.unknown and beat.session == LOGGED_ON
+        queries = [EventResendQuery(begins) for begins in self.reconciler.plan(clean=clean or whole)]
         self.sweeps += 1
         self._next_ns = now.mono_ns + self._sweep_ns
         self.sweep = Sweep(
             self.sweeps,
             beat.sweep_wanted,
             clean=clean,
+            whole=whole,
             final=self._final_by_ns is not None,
             logons=self.gateway.logons,
             queries=queries,
@@ -451,7 +454,7 @@ class DropCopy(Actor):
     def _finish_empty(self, sweep: Sweep, now: Now) -> None:
         # There was nothing to ask from when it began: is that still so, now that the tape is known to be whole?
         reconciler = self.reconciler
-        if reconciler.plan(clean=sweep.clean):
+        if reconciler.plan(clean=sweep.clean or sweep.whole):
             self.sweep = None
             self._next_ns = now.mono_ns
             return
@@ -482,6 +485,8 @@ class DropCopy(Actor):
             self._confirmed_wall_ns = sweep.began.wall_ns
         if complete:
             self._answered = (sweep.wanted, now.mono_ns)
+            if sweep.wanted >= self._must:
+                self._proven = self._must
         self.detail = reason or hole
         self._record_end(sweep, now, complete=complete, reason=gap or hole or reason, recovered=len(fresh))
         self._recover(missing, fresh, now)

@@ -37,6 +37,8 @@ class Sweep:
         no: dense over all runs.
         wanted: order entry's sweep_wanted now.
         clean: order entry wants none.
+        whole: it wants one, but its session is whole since a sweep that was complete, and no outcome is unknown: so the
+            first report on the tape is the first there is.
         final: begun after `quiesce`.
         logons: the session's Logon count: another one means that the answer is lost.
         queries: what to ask, one after the other.
@@ -44,7 +46,7 @@ class Sweep:
     """
 
     __slots__ = (
-        "at", "barrier_ns", "began", "clean", "final", "logons", "no", "phase", "queries", "reports", "settled", "wanted",
+        "at", "barrier_ns", "began", "clean", "final", "logons", "no", "phase", "queries", "reports", "settled", "wanted", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +55,7 @@ class Sweep:
         wanted: int,
         *,
         clean: bool,
+        whole: bool,
         final: bool,
         logons: int,
         queries: list[EventResendQuery],
@@ -61,6 +64,7 @@ class Sweep:
         self.no = no
         self.wanted = wanted
         self.clean = clean
+        self.whole = whole
         self.final = final
         self.logons = logons
         self.queries = queries

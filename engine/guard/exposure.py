@@ -48,7 +48,7 @@ class Order(msgspec.Struct):
         new_price, new_qty: of the unanswered replace `replace_id`; new_qty 0: none.
         counted_qty, counted_notional: what the lines and scopes count for it.
         pending: requests about it that nothing has answered.
-        cancel_ns: mono_ns of the newest cancel that is unanswered, else 0.
+        cancel_ns: mono_ns of the newest cancel that is unanswered, else 0; asked_ns: of the newest, answered or not.
     """
 
     order: str
@@ -73,6 +73,7 @@ class Order(msgspec.Struct):
     counted_qty: int = 0
     counted_notional: int = 0
     cancel_ns: int = 0
+    asked_ns: int = 0
     wall_ns: int = 0
 
     @property
@@ -225,7 +226,7 @@ class Exposure:
     ) -> None:
         """Remember that a cancel is on its way; it changes no exposure."""
         self._take_request(Request(cl_ord_id, "cancel", order, epoch, no, mono_ns, peer))
-        order.cancel_ns = mono_ns
+        order.cancel_ns = order.asked_ns = mono_ns
 
     def _take_request(self, request: Request) -> None:
         order = request.order

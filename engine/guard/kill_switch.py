@@ -146,5 +146,7 @@ class Sweep:
 
     @staticmethod
     def due(order: Order, mono_ns: int) -> bool:
-        """Say whether an order needs a cancel now: it has none in flight that is young."""
-        return not order.cancel_ns or mono_ns - order.cancel_ns >= CANCEL_AGAIN_NS
+        """Say whether an order needs a cancel now: the last one is not young, refused or not (what is refused at once
+        would be refused at once again, and burn the tokens of all others).
+        """
+        return not order.asked_ns or mono_ns - order.asked_ns >= CANCEL_AGAIN_NS

@@ -246,7 +246,7 @@ class GatewayClient:
         if self._stopping:
             self._end()
         elif not self.failed:
-            self._come_back(why, now)
+            self._come_back(why, now, connected=event is not LinkEvent.REFUSED)
         self._refused = ""
         if was_on:
             return [Warn(f"connection lost: {why}")]
@@ -255,7 +255,7 @@ class GatewayClient:
             return [Warn(f"no connection: {reason}")]
         return []
 
-    def _come_back(self, why: str, now: Now) -> None:
+    def _come_back(self, why: str, now: Now, *, connected: bool = True) -> None:
         if ALREADY_EXISTS in self._refused.lower():
             self._exists += 1
             at = self._policy.wait(2 * self._config.heart_bt_int_s * SECOND, now.mono_ns)
@@ -263,7 +263,7 @@ class GatewayClient:
                 text = f"{self._config.target_comp_id}: still `{ALREADY_EXISTS}`: does another instance use this API key?"
                 self._out.log("alert", text)
         else:
-            at = self._policy.lost(now.mono_ns)
+            at = self._policy.lost(now.mono_ns) if connected else self._policy.refused(now.mono_ns)
         self._due = at
         self.state = f"waiting {(at - now.mono_ns) / SECOND:.3g} s: {why}"
 

@@ -1,6 +1,7 @@
 """When to connect again (pitfalls of Logon: it is rate-limited, and a venue that is down must not be hammered).
 
 * Full jitter: after the n-th loss in a row the wait is drawn evenly from 0 to 0.5 s, 1 s, 2 s ... 30 s.
+* An attempt that no connection came of costs the venue nothing: it waits the same way, but never longer than 5 s.
 * At most 3 Logons in any 10 s, whatever else.
 * `already exists` waits two HeartBtInt, after which the venue has noticed that the old connection is dead.
 * A session that stayed up for 10 s begins the row anew; one that keeps dropping sooner does not.
@@ -13,6 +14,7 @@ from engine.common.clock import MS, SECOND
 
 BACKOFF_FIRST_NS: Final = 500 * MS
 BACKOFF_MAX_NS: Final = 30 * SECOND
+REFUSED_MAX_NS: Final = 5 * SECOND
 LOGONS_MAX: Final = 3
 LOGONS_WINDOW_NS: Final = 10 * SECOND
 CALM_NS: Final = 10 * SECOND
@@ -45,12 +47,19 @@ class ReconnectPolicy:
         """Note that the Logon was accepted."""
         self._logged_on_ns = mono_ns
 
+    def refused(self, mono_ns: int) -> int:
+        """Note an attempt that no connection came of; return the mono_ns of the next attempt."""
+        return self._again(mono_ns, REFUSED_MAX_NS)
+
     def lost(self, mono_ns: int) -> int:
-        """Note a loss, or an attempt that came to nothing; return the mono_ns of the next attempt."""
+        """Note a loss, or a Logon that came to nothing; return the mono_ns of the next attempt."""
+        return self._again(mono_ns, BACKOFF_MAX_NS)
+
+    def _again(self, mono_ns: int, longest_ns: int) -> int:
         if self._logged_on_ns is not None and mono_ns - self._logged_on_ns >= CALM_NS:
             self.losses = 0
         self._logged_on_ns = None
-        ceiling = min(BACKOFF_MAX_NS, BACKOFF_FIRST_NS << min(self.losses, 10))
+        ceiling = min(longest_ns, BACKOFF_FIRST_NS << min(self.losses, 10))
         self.losses += 1
         return self.not_before(mono_ns + int(self._rng() * ceiling))
 

@@ -104,7 +104,7 @@ class Commands:
             self._would_send("D", body, now)
             desk.tell(ledger.orders[cl_ord_id], EventKind.NOT_SENT, now, request_id=cl_ord_id, text="dry run")
             return
-        desk.on_wire(client.send("D", body, now, request.trigger_ns), "D", cl_ord_id, cl_ord_id)
+        desk.on_wire(client.send("D", body, now, request.trigger_ns), "D", cl_ord_id, cl_ord_id, now.mono_ns)
         desk.count.orders += 1
 
     def _on_replace(self, peer: str, command: Approved, request: ReplaceOrder, now: Now) -> None:
@@ -130,7 +130,8 @@ class Commands:
         desk, client = self._desk, self._desk.client
         assert client is not None, "a dry run has no open orders"
         desk.emit(orders.requested(order, request, ledger.numbers(event.strategy), now.wall_ns))
-        desk.on_wire(client.send("G", body, now, request.trigger_ns), "G", request.cl_ord_id, event.order)
+        seq = client.send("G", body, now, request.trigger_ns)
+        desk.on_wire(seq, "G", request.cl_ord_id, event.order, now.mono_ns)
         desk.count.replaces += 1
 
     def _on_cancel(self, peer: str, command: Approved, request: CancelOrder, now: Now) -> None:

@@ -51,6 +51,7 @@ class Sent(NamedTuple):
     msg_type: str
     request_id: str
     order: str
+    mono_ns: int = 0
 
 
 class Counts:
@@ -173,9 +174,9 @@ class Desk:
 
     # -- requests in flight
 
-    def on_wire(self, seq: int, msg_type: str, request_id: str, order: str) -> None:
+    def on_wire(self, seq: int, msg_type: str, request_id: str, order: str, mono_ns: int) -> None:
         """Remember a request by its MsgSeqNum until something answers it."""
-        self.sent[seq] = Sent(msg_type, request_id, order)
+        self.sent[seq] = Sent(msg_type, request_id, order, mono_ns)
         self._seq_of[request_id] = seq
 
     def answered(self, request_id: str) -> None:
@@ -212,7 +213,7 @@ class Desk:
         seq = client.send(
             "F", wire.cancel_body(request, orig_cl_ord_id, event.order_id), now, request.trigger_ns
         )
-        self.on_wire(seq, "F", request.cl_ord_id, event.order)
+        self.on_wire(seq, "F", request.cl_ord_id, event.order, now.mono_ns)
         self.count.cancels += 1
         if not self.journal_ok:
             self.count.unrecorded += 1
@@ -232,7 +233,7 @@ class Desk:
         client = self.client
         assert client is not None, "without a session nothing is cancelled"
         seq = client.send("q", wire.mass_cancel_body(cl_ord_id), now)
-        self.on_wire(seq, "q", cl_ord_id, "")
+        self.on_wire(seq, "q", cl_ord_id, "", now.mono_ns)
         self.count.mass_cancels += 1
 
     def mass_cancel_by_ourselves(self, now: Now) -> None:

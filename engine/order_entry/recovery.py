@@ -27,6 +27,8 @@ MASS_EVERY_NS: Final = SECOND
 MASS_GRACE_NS: Final = 300 * MS
 CANCEL_AGAIN_NS: Final = 2 * SECOND
 BREAK_GRACE_NS: Final = 30 * SECOND
+UNANSWERED_NS: Final = 20 * SECOND
+"""After so long a request without an answer on a whole session is in doubt; the venue may take 15 s to answer."""
 
 
 class Ask:
@@ -179,11 +181,28 @@ class Recovery:
 
     # -- asking
 
+    def _doubt_unanswered(self, now: Now) -> None:
+        # An answer that was lost on a whole session never comes by itself: a refusal is not on drop copy either.
+        desk = self.desk
+        while desk.sent:
+            sent = next(iter(desk.sent.values()))
+            if now.mono_ns - sent.mono_ns < UNANSWERED_NS:
+                return
+            desk.answered(sent.request_id)
+            order = desk.ledger.find(sent.request_id) if sent.order else None
+            if order is None or order.terminal or desk.is_unknown(order):
+                continue
+            if sent.request_id in order.requests or (sent.msg_type == "D" and not order.heard_of):
+                text = f"35={sent.msg_type} has no answer after {UNANSWERED_NS // SECOND} s"
+                desk.out.log("warning", f"order {sent.order}: {text}")
+                desk.tell(order, EventKind.UNKNOWN, now, request_id=sent.request_id, text=text)
+
     def tick(self, now: Now) -> None:
         """Ask what is due, at order entry's own pace."""
         desk = self.desk
         if not desk.logged_on:
             return
+        self._doubt_unanswered(now)
         while self.strays and now.mono_ns >= desk.own_ns:
             key = next(iter(self.strays))
             del self.strays[key]
@@ -211,7 +230,10 @@ class Recovery:
             return None
         if self.strays:
             return self.desk.own_ns
-        return max(self._heap[0][0], self.desk.own_ns) if self._heap else None
+        asks = max(self._heap[0][0], self.desk.own_ns) if self._heap else None
+        sent = next(iter(self.desk.sent.values()), None)
+        doubts = sent.mono_ns + UNANSWERED_NS if sent is not None else None
+        return min((due for due in (asks, doubts) if due is not None), default=None)
 
     def _next_id(self, order: Order, ask: Ask) -> str:
         # The ClOrdID in force, then those of replaces in flight; "" when all were tried.

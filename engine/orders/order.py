@@ -394,7 +394,9 @@ def reported(
     cum_qty = before.cum_qty + (report.last_qty if kind is _K.TRADE else 0)
     cl_ord_id, price, qty = before.cl_ord_id, before.price, before.qty
     requests = order.requests
-    request_id = report.cl_ord_id if kind is not _K.TRADE or report.cl_ord_id not in order.ids else ""
+    # A Trade is about no request, but one that names another ClOrdID than the one in force (a replace whose report is
+    # still missing) must show which.
+    request_id = report.cl_ord_id if kind is not _K.TRADE or report.cl_ord_id != cl_ord_id else ""
     if kind is _K.REPLACED:
         pending = requests.get(report.cl_ord_id)
         requests = {key: other for key, other in requests.items() if key != report.cl_ord_id}

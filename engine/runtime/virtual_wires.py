@@ -137,6 +137,13 @@ class Wires:
             self._world.note("silence", name, link, b"")
             end[0].silent = True
 
+    def heal(self) -> None:
+        """End half-open connections: the network is back and says that they are gone."""
+        for pipe, side in list(self._ends.values()):
+            if pipe.silent and pipe.hears[side]:
+                pipe.silent = False
+                self._break(pipe, "connection reset")
+
     def died(self, node: "Node") -> None:
         """Break every connection of a process that died."""
         for (name, link), (pipe, side) in list(self._ends.items()):

@@ -28,7 +28,8 @@ _STATE_STYLE = {
 }
 _LEVEL_STYLE = {"alert": "bold red", "error": "red", "warning": "yellow", "info": "dim"}
 _NOTICES = 8
-_WIDTHS = {"process": 12, "state": 8, "pid": 6, "MiB": 3}
+_WIDTHS = {"state": 10, "restarts": 8, "pid": 7, "MiB": 3}
+_BOOKS_WIDTH = 70  # of the table beside it, with all padding
 _PLAIN_EVERY_NS = 2 * SECOND
 
 
@@ -180,14 +181,11 @@ class RichView:
     def _processes(self, supervisor: Supervisor) -> Table:
         grid = Table.grid(expand=True, padding=(0, 2))
         table = Table(box=None, padding=(0, 1), header_style="dim")
-        for name in ("process", "state", "pid", "MiB", "session"):
-            right, narrow = name in {"pid", "MiB"}, name != "session"
-            table.add_column(
-                name,
-                justify="right" if right else "left",
-                no_wrap=True,
-                min_width=_WIDTHS.get(name) if narrow else None,
-            )
+        widths = {"process": max(map(len, supervisor.children)), **_WIDTHS}
+        widths["session"] = max(12, self._console.width - sum(widths.values()) - _BOOKS_WIDTH)
+        for name, width in widths.items():
+            right = name in {"pid", "MiB", "restarts"}
+            table.add_column(name, justify="right" if right else "left", no_wrap=True, width=width)
         for child in supervisor.children.values():
             table.add_row(*self._process_row(child))
         books = Table(box=None, padding=(0, 1), header_style="dim")
@@ -212,15 +210,12 @@ class RichView:
 
     def _process_row(self, child: Child) -> tuple[str | Text, ...]:
         sessions = child.heartbeat.status.sessions if child.heartbeat is not None else {}
-        state = Text(
-            child.state + (f" ({child.restarts} restarts)" if child.restarts else ""),
-            style=_STATE_STYLE.get(child.state, ""),
-        )
+        state = Text(child.state, style=_STATE_STYLE.get(child.state, ""))
         rss = rss_bytes(child.pid) >> 20
         text = ", ".join(f"{name} {what}" for name, what in sessions.items())
         if child.name == "venue" and sessions:
             text = f"{sum(what == 'logged on' for what in sessions.values())} sessions logged on"
-        return child.name, state, str(child.pid or ""), str(rss or ""), text
+        return child.name, state, str(child.restarts or ""), str(child.pid or ""), str(rss or ""), text
 
     def _strategies(self, supervisor: Supervisor) -> Table:
         table = Table(box=None, padding=(0, 1), header_style="dim")
@@ -230,7 +225,7 @@ class RichView:
             "position",
             "open",
             "fills",
-            "volume",
+            "volume $",
             "P&L $",
             "realised $",
             "fees $",

@@ -9,6 +9,8 @@ Rules that hold here:
   account's listeners. Faults on command may lose or double the sending, never the rest.
 * A session that ends, by Logout or by its transport, cancels its orders if it logged on with 8013=Y; so does a restart,
   which is the end of every session.
+* KalshiRT's sessions live on between connections: what happens meanwhile is numbered and kept (`retention`).
+* A connection that is dead without anyone having been told keeps its key busy until its heartbeat is missed.
 * The venue's own clock is the true one plus the configured skew; everything in it runs on that clock.
 * The synthetic flow is neither journalled nor reported; it starts anew with every start.
 """
@@ -19,21 +21,19 @@ from typing import Any
 import msgspec
 
 from engine.common.actor import Actor, LinkEvent, Outbox, Status
-from engine.common.clock import Now
-from engine.common.fixed_point import parse_fixed, parse_money
-from engine.config import Config, VenueConfig
+from engine.common.clock import SECOND, Now
+from engine.config import Config
 from engine.fix.events import App, Close, Event, LoggedOut, LogonReceived, Refused
 from engine.fix.message import FixMessage
 from engine.kalshi.codec import BadField, decode
 from engine.kalshi.hot import VENUE_HOT
 from engine.kalshi.messages import EventResendRequest, MarketDataRequest, SecurityStatusRequest
-from engine.messages.control import VenueAccount, VenueFault, VenueOrder, VenueQuery, VenueReply, VenueTruth
+from engine.messages.control import VenueFault, VenueQuery, VenueReply
 from engine.venue import faults
-from engine.venue.accounts import Account, Market, VenueKey
-from engine.venue.buckets import Buckets, Budget, budget_of
+from engine.venue.accounts import VenueKey
 from engine.venue.drop_copy_gateway import DropCopyGateway
-from engine.venue.exchange import Exchange, Terms
-from engine.venue.flow import MAKER, TAKER, Flow, FlowMarket, Random
+from engine.venue.fault_desk import FaultDesk
+from engine.venue.flow import Flow, Random
 from engine.venue.history import History
 from engine.venue.market_gateway import MarketGateway
 from engine.venue.order import REJECTED, Owner
@@ -42,6 +42,8 @@ from engine.venue.order_groups import Group
 from engine.venue.records import GroupChanged, Reported
 from engine.venue.reports import CancelRefused, ExchangeEvent, GroupTriggered, Print, Report
 from engine.venue.restart import Restart
+from engine.venue.retention import DEFAULT_H, Kept, Retention
+from engine.venue.schedule import Pauses
 from engine.venue.sessions import (
     GATEWAYS,
     LOGON,
@@ -50,12 +52,20 @@ from engine.venue.sessions import (
     Connection,
     Granted,
     Verify,
+    body_of,
     check_logon,
     new_acceptor,
 )
+from engine.venue.setup import buckets_of, exchange_of, flow_markets
+from engine.venue.truth import truth
+from engine.venue.wire_faults import WireFaults
 
 ASK = "venue.ask"
 _INCORRECT_FORMAT = 6
+_TAG_NOT_DEFINED = 2
+_NEW_BEFORE_TRADE = 21026
+_HELD_NS = SECOND // 2
+_RESEND_REQUEST = "2"
 
 
 class Venue(Actor):
@@ -79,23 +89,39 @@ class Venue(Actor):
         self._config = config.venue
         self._verify = verify
         self._keys: Mapping[str, VenueKey] = {key.api_key: key for key in accounts}
-        names = list(dict.fromkeys(key.account for key in accounts))
-        self.exchange = _exchange(config, config.venue, names)
+        venue = config.venue
+        names = list(dict.fromkeys([*(key.account for key in accounts), *venue.accounts]))
+        self.exchange = exchange_of(config, venue, names)
         self.history = History()
+        self.connections: dict[str, Connection] = {}
+        self.plan = faults.FaultPlan()
+        self.wire = WireFaults(venue.seed)
+        self.pauses = Pauses(scheduled=venue.maintenance != "none")
+        self.drop_copy = DropCopyGateway(
+            self.history, enabled=venue.drop_copy == "enabled", any_begin=venue.drop_copy_begin == "any"
+        )
+        self._retention = Retention(out.record)
         self._owners: dict[str, Owner] = {}
-        self._connections: dict[str, Connection] = {}
         self._live: dict[str, Connection] = {}  # by owner's key
         self._listeners: dict[str, list[Connection]] = {name: [] for name in names}
-        self._buckets = {name: _buckets(config, config.venue) for name in names}
-        self._orders = OrderGateway(self.exchange, self._dispatch, self._record_group)
-        self._market_data = MarketGateway(
-            self.exchange.books, config.venue.symbols_max, entry_times=config.venue.entry_times
+        self._buckets = {name: buckets_of(config, venue) for name in names}
+        self._orders = OrderGateway(
+            self.exchange,
+            self.dispatch,
+            self._record_group,
+            this_connection_only=venue.mass_cancel_scope == "connection",
         )
-        self._drop_copy = DropCopyGateway(self.history)
-        self._flow = Flow(self.exchange, _flow_markets(config.venue), config.venue.book_changes_per_s, rng)
-        self._faults = faults.FaultPlan()
-        self._restart = Restart()
+        self._market_data = MarketGateway(
+            self.exchange.books, venue.symbols_max, entry_times=venue.entry_times
+        )
+        self._flow = Flow(self.exchange, flow_markets(venue), venue.book_changes_per_s, rng)
+        self._fault_desk = FaultDesk(self)
+        self._restart = Restart(self._retention)
         self._touched: dict[str, Connection] = {}
+        self._hold_next = 0
+        self._held: Report | None = None
+        self._held_behind = 0
+        self._held_until = 0
         self._messages = 0
         self._reports = 0
 
@@ -107,10 +133,12 @@ class Venue(Actor):
     def start(self, now: Now) -> None:
         for text in self._restart.apply(self.exchange, self.history, self._owners, now):
             self.out.log("warning", text)
-        self._restart = Restart()
+        self._restart = Restart(self._retention)
         for owner in self._owners.values():
             if owner.flags.cancel_on_disconnect and owner.orders:
-                self._dispatch(self.exchange.cancel_all_of(owner, now), now)
+                self.dispatch(self.exchange.cancel_all_of(owner, now), now)
+        if self.pauses.look(now.wall_ns):
+            self.apply_pause(now)
         self._flow.start(now.mono_ns)
         if self._flow.due is not None:
             self._step_flow(now)  # so that nobody ever sees a market without its book
@@ -118,7 +146,7 @@ class Venue(Actor):
 
     def stop(self, now: Now) -> None:
         now = self._clock(now)
-        for connection in list(self._connections.values()):
+        for connection in list(self.connections.values()):
             connection.acceptor.logout("the venue stops", now)
             self._end(connection, "the venue stops", now)
         self._settle(now)
@@ -128,11 +156,13 @@ class Venue(Actor):
     def status(self, now: Now) -> Status:  # noqa: ARG002 - the base's signature
         sessions = {
             link: f"{connection.acceptor.state.value}{' (listener)' if connection.read_only else ''}"
-            for link, connection in self._connections.items()
+            for link, connection in self.connections.items()
         }
         return Status(
             state="PAUSED" if self.exchange.paused else "READY",
-            detail=f"{self.exchange.paused} pause" if self.exchange.paused else "",
+            detail=f"{self.exchange.paused} pause{' (Thursday window)' if self.pauses.in_window else ''}"
+            if self.exchange.paused
+            else "",
             sessions=sessions,
             metrics={
                 "messages": self._messages,
@@ -146,8 +176,8 @@ class Venue(Actor):
     def on_journal_failed(self, reason: str, now: Now) -> None:
         # What sessions were told with these numbers never left: only new connections can be true to their numbers.
         self.out.log("alert", f"venue: the journal failed, all sessions end: {reason}")
-        for connection in list(self._connections.values()):
-            self._drop(connection, "journal failed", self._clock(now))
+        for connection in list(self.connections.values()):
+            self.drop(connection, "journal failed", self._clock(now))
 
     # --- links -----------------------------------------------------------------------------------------------------
 
@@ -158,45 +188,96 @@ class Venue(Actor):
             if gateway is None:
                 self.out.close(link, "no such session")
                 return
-            acceptor = new_acceptor(gateway, self._config.comp_id, VENUE_HOT)
+            acceptor = new_acceptor(gateway, self._config, VENUE_HOT)
             acceptor.connected(now)
-            self._connections[link] = Connection(link, gateway, reason, acceptor)
+            self.connections[link] = Connection(link, gateway, reason, acceptor)
         elif event in {LinkEvent.DISCONNECTED, LinkEvent.REFUSED}:
-            connection = self._connections.get(link)
-            if connection is not None:
+            connection = self.connections.get(link)
+            if connection is not None and connection.live and self._is_unnoticed(connection):
+                connection.gone = True
+            elif connection is not None:
                 self._forget(connection, now)
         self._settle(now)
 
+    def _is_unnoticed(self, connection: Connection) -> bool:
+        """Tell whether the end of a link stays unknown until the session's heartbeat is missed (venue.md section 1)."""
+        return connection.dead or self._config.unclean_drop == "by_heartbeat"
+
     def on_bytes(self, link: str, data: bytes, now: Now) -> None:
         now = self._clock(now)
-        connection = self._connections.get(link)
-        if connection is None:
+        connection = self.connections.get(link)
+        if connection is None or connection.dead:
             return
+        if connection.kept is not None:
+            connection.kept.expire(now.wall_ns)
         self._touched[link] = connection
         self._handle(connection, connection.acceptor.receive(data, now), now)
         self._settle(now)
 
     def on_deadline(self, now: Now) -> None:
         now = self._clock(now)
-        for connection in list(self._connections.values()):
+        for connection in list(self.connections.values()):
             deadline = connection.acceptor.deadline
             if deadline is not None and deadline <= now.mono_ns:
                 self._touched[connection.link] = connection
                 self._handle(connection, connection.acceptor.on_deadline(now), now)
         expiry = self.exchange.next_expiry_ns
         if expiry is not None and expiry <= now.wall_ns:
-            self._dispatch(self.exchange.expire(now), now)
+            self.dispatch(self.exchange.expire(now), now)
+        if self.pauses.due_ns is not None and self.pauses.due_ns <= now.wall_ns:
+            self._look_at_schedule(now)
+        if self._held is not None and self._held_until <= now.mono_ns:
+            self._release_held(now)
         if self._flow.due is not None and self._flow.due <= now.mono_ns:
             self._step_flow(now)
+        for link, data in self.wire.release(now.mono_ns):
+            self.out.write(link, data)
         self._settle(now)
+
+    # --- pauses ----------------------------------------------------------------------------------------------------
+
+    def _look_at_schedule(self, now: Now) -> None:
+        if not self.pauses.look(now.wall_ns):
+            return
+        self.out.log("info", f"venue: the Thursday window {'begins' if self.pauses.in_window else 'ends'}")
+        self.apply_pause(now)
+        if not self.pauses.in_window:
+            return
+        if self._config.rt_after_maintenance == "reset":
+            self._retention.maintenance()
+        if self._config.maintenance in {"disconnect", "closed"}:
+            for connection in list(self.connections.values()):
+                connection.acceptor.logout("maintenance", now)
+                self._end(connection, "maintenance", now)
+
+    def apply_pause(self, now: Now) -> None:
+        """Bring the exchange to the pause that is in effect."""
+        wanted = self.pauses.effective
+        if wanted == self.exchange.paused:
+            return
+        if wanted:
+            self.dispatch(self.exchange.pause(wanted, now), now)
+        else:
+            self.exchange.resume()
+        self.tell_statuses(now)
+
+    def _is_halted(self, symbol: str) -> bool:
+        return bool(self.exchange.paused) or symbol in self.exchange.states
+
+    def tell_statuses(self, now: Now) -> None:
+        """Tell who follows SecurityStatus that something was halted or resumed."""
+        for connection in self._market_data.status_changed(self.connections.values(), self._is_halted, now):
+            self._touched[connection.link] = connection
+
+    # --- steps -----------------------------------------------------------------------------------------------------
 
     def _step_flow(self, now: Now) -> None:
         self.exchange.begin(now)
         self._flow.step(now.mono_ns)
-        self._dispatch(self.exchange.end(), now)
+        self.dispatch(self.exchange.end(), now)
 
     def _clock(self, now: Now) -> Now:
-        skew = self._faults.skew_ns
+        skew = self.plan.skew_ns
         return Now(now.wall_ns + skew, now.mono_ns) if skew else now
 
     def _settle(self, now: Now) -> None:
@@ -206,18 +287,33 @@ class Venue(Actor):
         if self._touched:
             touched, self._touched = self._touched, {}
             for connection in touched.values():
+                if connection.kept is not None:
+                    self._retention.settle(connection.kept, now)
                 data = connection.acceptor.data_to_send()
-                if data and connection.link in self._connections:
-                    self.out.write(connection.link, data)
+                if data and connection.link in self.connections:
+                    self._put(connection, data, now)
         deadlines = [self._flow.due] if self._flow.due is not None else []
-        for connection in self._connections.values():
+        for connection in self.connections.values():
             deadline = connection.acceptor.deadline
             if deadline is not None:
                 deadlines.append(deadline)
         expiry = self.exchange.next_expiry_ns
         if expiry is not None:
             deadlines.append(now.mono_ns + max(0, expiry - now.wall_ns))
+        if self.pauses.due_ns is not None:
+            deadlines.append(now.mono_ns + max(0, self.pauses.due_ns - now.wall_ns))
+        if self._held is not None:
+            deadlines.append(self._held_until)
+        if (due := self.wire.due) is not None:
+            deadlines.append(due)
         self.deadline = min(deadlines, default=None)
+
+    def _put(self, connection: Connection, data: bytes, now: Now) -> None:
+        """Write to a connection, over whatever line it has."""
+        if connection.dead or connection.mute:
+            return
+        for piece in self.wire.put(connection.link, connection.gateway.name, data, now.mono_ns):
+            self.out.write(connection.link, piece)
 
     # --- sessions --------------------------------------------------------------------------------------------------
 
@@ -232,9 +328,14 @@ class Venue(Actor):
             elif isinstance(event, Close):
                 self._end(connection, event.reason, now)
             elif isinstance(event, Refused):
-                self.out.log(
-                    "info", f"{connection.link}: refused 35={event.message.msg_type[:10]}: {event.text}"
-                )
+                msg_type = event.message.msg_type
+                self.out.log("info", f"{connection.link}: refused 35={msg_type[:10]}: {event.text}")
+                if msg_type == _RESEND_REQUEST and self._ends_for_resend(connection):
+                    connection.acceptor.logout(event.text, now)
+                    self._end(connection, event.text, now)
+
+    def _ends_for_resend(self, connection: Connection) -> bool:
+        return self._config.resend_on_nr == "logout" and not connection.gateway.retransmission
 
     def _on_logon(self, connection: Connection, message: FixMessage, now: Now) -> None:
         try:
@@ -243,7 +344,7 @@ class Venue(Actor):
                 connection.gateway,
                 self._keys,
                 self._verify,
-                require_length=self._config.require_raw_data_length,
+                self._config,
             )
         except BadField as error:
             granted = str(error)
@@ -256,15 +357,52 @@ class Venue(Actor):
             self.out.log("info", f"{connection.link}: Logon refused: {refusal}")
             self._handle(connection, acceptor.refuse(refusal, now), now)
             return
+        if self._config.new_before_trade == "refuse" and message.get(_NEW_BEFORE_TRADE) is not None:
+            text = f"tag {_NEW_BEFORE_TRADE} is not defined for Logon"
+            events = acceptor.refuse(text, now, _TAG_NOT_DEFINED, _NEW_BEFORE_TRADE)
+            self._handle(connection, events, now)
+            return
+        if connection.gateway.retransmission and not self._go_on(connection, granted, message, now):
+            return
         self._log_on(connection, granted)
         self._handle(connection, acceptor.accept(now, heart_bt_int_s=granted.heart_bt_int_s), now)
 
+    def _go_on(self, connection: Connection, granted: Granted, message: FixMessage, now: Now) -> bool:
+        """Go on with a session of KalshiRT where it was; False when its Logon can't be."""
+        acceptor = connection.acceptor
+        kept = self._retention.of(f"{connection.gateway.name}|{granted.key.api_key}", granted.key.account)
+        reset = message.get(141) == "Y"
+        expected = 1 if reset else kept.next_target
+        kept.expire(now.wall_ns)
+        if reset and message.seq != expected:
+            return True  # the acceptor refuses it under number 1, and the session stays as it was
+        refusal = ""
+        if kept.must_reset and not reset:
+            refusal = "ResetSeqNumFlag(141) must be Y after maintenance"
+        elif message.seq < expected:
+            refusal = f"MsgSeqNum(34) too low, expected {expected}, received {message.seq}"
+        kept.hours = granted.logon.message_retention_period_h or DEFAULT_H
+        kept.listener = granted.flags.listener
+        self._retention.begin(kept, acceptor, reset=reset)
+        connection.kept = kept
+        if refusal:
+            self._handle(connection, acceptor.refuse(refusal, now), now)
+        return not refusal
+
     def _refuse_connection(self, connection: Connection, key: VenueKey, now: Now) -> str:
+        name = connection.gateway.name
+        if self.plan.already_exists.get(name, 0):
+            self.plan.already_exists[name] -= 1
+            return "already exists"
+        if self._config.maintenance == "closed" and self.pauses.in_window:
+            return "maintenance"
         per_key = self._config.connections == "per_key"
         for other in self._live.values():
             if other.key is key and (per_key or other.gateway is connection.gateway):
                 return "already exists"
-        if not self._buckets[key.account].take(LOGON, now.mono_ns, write=connection.gateway.order_entry):
+        bucket = self._config.logon_bucket  # [?] which one is not documented
+        write = connection.gateway.order_entry if bucket == "session" else bucket == "write"
+        if not self._buckets[key.account].take(LOGON, now.mono_ns, write=write):
             return "rate limit exceeded"
         return ""
 
@@ -274,6 +412,7 @@ class Venue(Actor):
         if owner is None:
             owner = self._owners[owner_key] = Owner(owner_key, granted.key.account)
         owner.flags = granted.flags
+        owner.first_order = self.exchange.orders_made + 1
         connection.key = granted.key
         connection.owner = owner
         connection.live = True
@@ -285,6 +424,9 @@ class Venue(Actor):
 
     def _session_over(self, connection: Connection, now: Now) -> None:
         """The session ended, whatever its transport does: cancel with 8013=Y, tell it nothing more."""
+        if connection.kept is not None:
+            self._retention.end(connection.kept, now)
+            connection.kept = None
         if not connection.live:
             return
         connection.live = False
@@ -295,25 +437,26 @@ class Venue(Actor):
         if connection.read_only:
             self._listeners[owner.account].remove(connection)
         if owner.flags.cancel_on_disconnect and owner.orders:
-            self._dispatch(self.exchange.cancel_all_of(owner, now), now)
+            self.dispatch(self.exchange.cancel_all_of(owner, now), now)
 
     def _end(self, connection: Connection, reason: str, now: Now) -> None:
         """Close a connection after what it still has to say."""
-        data = connection.acceptor.data_to_send()
-        if data:
+        data = self.wire.flush(connection.link) + connection.acceptor.data_to_send()
+        if data and not (connection.dead or connection.mute):
             self.out.write(connection.link, data)
-        self._drop(connection, reason, now)
+        self.drop(connection, reason, now)
 
-    def _drop(self, connection: Connection, reason: str, now: Now) -> None:
+    def drop(self, connection: Connection, reason: str, now: Now) -> None:
         """Close a connection at once."""
         self._forget(connection, now)
         self.out.close(connection.link, reason)
 
     def _forget(self, connection: Connection, now: Now) -> None:
-        if self._connections.pop(connection.link, None) is None:
+        if self.connections.pop(connection.link, None) is None:
             return
         self._session_over(connection, now)
         connection.acceptor.disconnected(now)
+        self.wire.forget(connection.link)
 
     def _on_app(self, connection: Connection, event: App, now: Now) -> None:
         owner = connection.owner
@@ -325,7 +468,8 @@ class Venue(Actor):
         if not buckets.take(event.msg_type, now.mono_ns, write=gateway.order_entry):
             connection.business_reject(event.seq, event.msg_type, RATE_LIMITED, "rate limit exceeded", now)
             return
-        if event.msg_type not in gateway.msg_types or connection.read_only:
+        unknown = event.msg_type == "e" and not self._config.security_status  # [?] documented elsewhere only
+        if event.msg_type not in gateway.msg_types or connection.read_only or unknown:
             text = "not on a listener session" if connection.read_only else f"not on {gateway.name}"
             connection.business_reject(event.seq, event.msg_type, UNSUPPORTED_TYPE, text, now)
             return
@@ -341,16 +485,15 @@ class Venue(Actor):
         if isinstance(message, MarketDataRequest):
             self._market_data.on_request(connection, message, event.seq, now)
         elif isinstance(message, SecurityStatusRequest):
-            paused = bool(self.exchange.paused)
-            self._market_data.on_status_request(connection, message, now, paused=paused)
+            self._market_data.on_status_request(connection, message, event.seq, self._is_halted, now)
         elif isinstance(message, EventResendRequest):
-            self._drop_copy.on_request(connection, message, event.seq, self.exchange.latest, now)
+            self.drop_copy.on_request(connection, message, event.seq, self.exchange.latest, now)
         else:
             self._orders.on_message(connection, message, event.seq, buckets, now)
 
     # --- events of the exchange ------------------------------------------------------------------------------------
 
-    def _dispatch(self, events: list[ExchangeEvent], now: Now) -> None:
+    def dispatch(self, events: list[ExchangeEvent], now: Now) -> None:
         for event in events:
             if isinstance(event, Report):
                 self._report(event, now)
@@ -368,7 +511,24 @@ class Venue(Actor):
             self._record(event, event.key, now)
             if report.exec_type != REJECTED:
                 self.history.add(event.owner.account, event.key, report, now.wall_ns)
-        plan = self._faults
+        if self._hold_next and event.key is not None:
+            self._held, self._held_behind, self._hold_next = event, self._hold_next, 0
+            self._held_until = now.mono_ns + _HELD_NS
+            return
+        self._tell(event, now)
+        if self._held is not None:
+            self._held_behind -= 1
+            if not self._held_behind:
+                self._release_held(now)
+
+    def _release_held(self, now: Now) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            self._tell(held, now)
+
+    def _tell(self, event: Report, now: Now) -> None:
+        """Send a report to everyone who is to hear it."""
+        report, plan, owner = event.report, self.plan, event.owner
         times = 1
         if plan.lose_reports:
             plan.lose_reports -= 1
@@ -377,20 +537,43 @@ class Venue(Actor):
             plan.duplicate_reports -= 1
             times = 2
         for _ in range(times):
-            if not event.hidden:
-                self._send(event.owner.key, report, now)
+            if owner.system:
+                self._tell_sessions(owner.account, report, now)
+            elif not event.hidden:
+                self._send(owner.key, report, now)
             if event.also is not None:
                 self._send(event.also.key, report, now)
-        if event.key is not None:
-            for listener in self._listeners[event.owner.account]:
-                self._touched[listener.link] = listener
-                listener.send(report, now)
+        if event.key is None:
+            return
+        for listener in self._listeners[owner.account]:
+            self._touched[listener.link] = listener
+            listener.send(report, now)
+        for kept in self._retention.sessions.values():
+            if kept.listener and kept.acceptor is None and kept.account == owner.account:
+                self._keep(kept, report, now)
+
+    def _tell_sessions(self, account: str, report: Any, now: Now) -> None:
+        """Tell an account's order-entry sessions of an order that the venue itself sent."""
+        if self._config.system_reports != "sessions":
+            return
+        for owner in list(self._owners.values()):
+            if owner.account == account and not owner.flags.listener and not owner.system:
+                self._send(owner.key, report, now)
 
     def _send(self, owner_key: str, message: Any, now: Now) -> None:
         connection = self._live.get(owner_key)
         if connection is not None:
-            self._touched[connection.link] = connection
-            connection.send(message, now)
+            if connection.gateway.order_entry:
+                self._touched[connection.link] = connection
+                connection.send(message, now)
+            return
+        kept = self._retention.sessions.get(owner_key)
+        if kept is not None and kept.acceptor is None:
+            self._keep(kept, message, now)
+
+    def _keep(self, kept: Kept, message: Any, now: Now) -> None:
+        msg_type, body = body_of(message)
+        self._retention.keep(kept, msg_type, body, now)
 
     def _record(self, event: Report, key: tuple[int, int], now: Now) -> None:
         report = event.report
@@ -434,118 +617,19 @@ class Venue(Actor):
             return
         now = self._clock(now)
         if isinstance(message, VenueQuery):
-            self.out.send(ASK, self._truth(message), to=peer)
+            self.out.send(ASK, truth(message, self.exchange, self.history), to=peer)
         elif isinstance(message, VenueFault):
-            text = faults.check(message)
-            if not text:
-                self._fault(message, now)
+            skew = self.plan.skew_ns
+            text = self._fault_desk.apply(message, now)
             self.out.send(ASK, VenueReply(request_id=message.request_id, ok=not text, text=text), to=peer)
-        self._settle(self._clock(now) if isinstance(message, VenueFault) and message.kind == "skew" else now)
+            now = Now(now.wall_ns - skew + self.plan.skew_ns, now.mono_ns)
+        self._settle(now)
 
-    def _truth(self, query: VenueQuery) -> VenueTruth:
-        accounts = [
-            VenueAccount(
-                account=account.name,
-                cash=account.cash,
-                positions={symbol: held.qty for symbol, held in account.positions.items() if held.qty},
-                fees=account.fees,
-                fills=account.fills,
-                orders=[
-                    VenueOrder(
-                        cl_ord_id=order.cl_ord_id,
-                        order_id=order.order_id,
-                        symbol=order.symbol,
-                        side=order.side,
-                        price=order.price,
-                        qty=order.qty,
-                        cum_qty=order.cum,
-                        leaves_qty=order.leaves,
-                    )
-                    for order in self.exchange.open.values()
-                    if order.account == account.name
-                ],
-                exec_ids=self.history.exec_ids(account.name),
-            )
-            for account in self.exchange.accounts.values()
-            if not account.synthetic and query.account in {"", account.name}
-        ]
-        return VenueTruth(request_id=query.request_id, accounts=accounts)
+    def hold_reports(self, count: int, now: Now) -> None:
+        """Have the next report wait until `count` others went before it, or half a second."""
+        self._release_held(now)
+        self._hold_next = count
 
-    def _fault(self, fault: VenueFault, now: Now) -> None:
-        count = faults.number(fault.arguments, "count", 1)
-        match fault.kind:
-            case "drop":
-                for connection in list(self._connections.values()):
-                    if fault.session in {"", connection.gateway.name, connection.link}:
-                        self._drop(connection, "dropped on command", now)
-            case "exchange_unavailable":
-                applied = fault.arguments.get("applied", "no") == "yes"
-                self.exchange.fault = "unavailable_applied" if applied else "unavailable"
-            case "internal_error":
-                self.exchange.fault = "internal_error"
-            case "lose_report":
-                self._faults.lose_reports = count
-            case "duplicate_report":
-                self._faults.duplicate_reports = count
-            case "resend_reject":
-                self._drop_copy.refuse_with = [faults.number(fault.arguments, "reason", 2)] * count
-            case "trading_pause" | "exchange_pause":
-                self._dispatch(self.exchange.pause(fault.kind.removesuffix("_pause"), now), now)
-                self._tell_statuses(now)
-            case "resume":
-                self.exchange.resume()
-                self._tell_statuses(now)
-            case _:
-                self._faults.skew_ns = faults.number(fault.arguments, "ms", 0) * 1_000_000
-
-    def _tell_statuses(self, now: Now) -> None:
-        paused = bool(self.exchange.paused)
-        for connection in self._market_data.status_changed(self._connections.values(), now, paused=paused):
-            self._touched[connection.link] = connection
-
-
-def _exchange(config: Config, venue: VenueConfig, names: list[str]) -> Exchange:
-    markets = []
-    for symbol, market in venue.markets.items():
-        instrument = config.instruments.get(symbol)
-        terms: dict[str, int] = {}
-        if instrument is not None:
-            terms = {
-                "tick": parse_fixed(instrument.tick, 4),
-                "lot": parse_fixed(instrument.lot, 2),
-                "multiplier": instrument.contract_multiplier,
-                "initial_margin_bp": instrument.initial_margin_bp,
-            }
-        markets.append(Market(symbol=symbol, price=parse_fixed(market.price, 4), **terms))
-    balance = parse_money(venue.balance)
-    accounts = [Account(name, balance) for name in names]
-    accounts += [Account(name, 0, synthetic=True) for name in (MAKER, TAKER)]
-    terms_of_trade = Terms(
-        maker_fee=venue.maker_fee_bp,
-        taker_fee=venue.taker_fee_bp,
-        closed_ids_again=venue.closed_cl_ord_id == "accept",
-    )
-    return Exchange(markets, accounts, terms_of_trade)
-
-
-def _flow_markets(venue: VenueConfig) -> list[FlowMarket]:
-    return [
-        FlowMarket(
-            symbol=symbol,
-            price=parse_fixed(market.price, 4),
-            volatility_bp=market.volatility_bp,
-            step=parse_fixed(market.step, 4),
-            spread_steps=max(market.spread_ticks, 1),
-            levels=market.levels,
-            level_qty=market.level_qty,
-            trades_per_s=market.trades_per_s,
-        )
-        for symbol, market in venue.markets.items()
-        if market.levels
-    ]
-
-
-def _buckets(config: Config, venue: VenueConfig) -> Buckets:
-    rate = config.rate
-    explicit = Budget(rate.read_per_s, rate.read_capacity, rate.write_per_s, rate.write_capacity)
-    return Buckets(budget_of(venue.tier, explicit), rate.cost, rate.costs)
+    def touch(self, connection: Connection) -> None:
+        """Have what a connection says written when this step ends."""
+        self._touched[connection.link] = connection

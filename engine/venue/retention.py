@@ -36,8 +36,18 @@ class Kept:
     """
 
     __slots__ = (
-        "account", "acceptor", "first_kept", "hours", "key", "listener", "looked_ns", "must_reset", "next_sender",
-        "next_target", "sent", "times",
+        "acceptor",
+        "account",
+        "first_kept",
+        "hours",
+        "key",
+        "listener",
+        "looked_ns",
+        "must_reset",
+        "next_sender",
+        "next_target",
+        "sent",
+        "times",
     )  # fmt: skip
 
     def __init__(self, key: str, account: str) -> None:

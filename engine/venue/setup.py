@@ -65,5 +65,11 @@ def flow_markets(venue: VenueConfig) -> list[FlowMarket]:
 
 def buckets_of(config: Config, venue: VenueConfig) -> Buckets:
     """Return an account's token buckets; costs of [venue] stand before those of [rate], which the engine reckons with."""
-    explicit = Budget(venue.read_per_s, venue.read_capacity, venue.write_per_s, venue.write_capacity)
-    return Buckets(budget_of(venue.tier, explicit), config.rate.cost, {**config.rate.costs, **venue.costs})
+    rate = config.rate
+    explicit = Budget(
+        venue.read_per_s or rate.read_per_s,
+        venue.read_capacity or rate.read_capacity,
+        venue.write_per_s or rate.write_per_s,
+        venue.write_capacity or rate.write_capacity,
+    )
+    return Buckets(budget_of(venue.tier, explicit), rate.cost, {**rate.costs, **venue.costs})

@@ -252,6 +252,7 @@ class FaultPlan(Watcher):
         world = self.world
         self._say("all faults are over")
         world.drop_percent.clear()
+        world.wires.heal()
         world.bus_delay_ns, world.link_delay_ns = BUS_DELAY_NS, LINK_DELAY_NS
         for name, node in world.nodes.items():
             node.doom = None

@@ -18,8 +18,9 @@ from engine.tools.simulation.invariants import InvariantBroken, watch_all
 from engine.tools.simulation.settings import drawn
 
 RECOVER_S: Final = 90.0
+SETTLE_S: Final = 2.0
 QUIESCE_S: Final = 40.0
-AGREE_S: Final = 20.0
+AGREE_S: Final = 40.0
 FAULT_EVERY_NS: Final = 700_000_000
 
 
@@ -104,6 +105,7 @@ def run(
 
 def _recover(world: VirtualWorld) -> None:
     """Wait until new orders pass again, arming what is halted."""
+    world.run(SETTLE_S)
     asked = 0
 
     def trading() -> bool:
