@@ -87,7 +87,7 @@ def main(argv: list[str]) -> int:
         "--cpu", type=int, default=1, help="CPU that everything is pinned to, -1: not pinned (default 1)"
     )
     parser.add_argument(
-        "--only", choices=("chain", "codec", "orders", "guard"), default="", help="measure only this"
+        "--only", choices=("chain", "codec", "orders"), default="", help="measure only this"
     )
     arguments = parser.parse_args(argv)
     result: dict[str, Any] = {}

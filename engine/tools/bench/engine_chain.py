@@ -114,6 +114,10 @@ def _launched(directory: str, text: str, cpu: int | None) -> Iterator[tuple[subp
     finally:
         process.send_signal(signal.SIGINT)
         try:
+            process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)  # forced: the measuring peer answers no Logout
+        try:
             process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()

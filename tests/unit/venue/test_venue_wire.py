@@ -6,9 +6,9 @@ Text is written with | for SOH and without BodyLength and CheckSum; the helpers 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.venue.venue_world import T0, World, bodies, config, on, order
+from unit.venue.venue_world import T0, World, bodies, config, frame, on, order
 
-from engine.common.clock import MS, SECOND
+from engine.common.clock import MS, SECOND, fix_time
 from engine.config import RateConfig
 
 CLOCK = 1_795_532_400_000  # the first life's clock begins at its wall clock in ms

@@ -1,0 +1,28 @@
+"""`scripts/bench` measures every chain and writes what it measured; nothing here looks at how fast it was."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_chain_is_measured_beside_its_floor_and_written_as_json(tmp_path):
+    """Bare chain, engine, engine without journal: one short round each."""
+    target = tmp_path / "bench.json"
+    command = [sys.executable, "-m", "engine", "bench", "--only", "chain", "--rounds", "1", "--count", "20"]
+    done = subprocess.run(
+        [*command, "--cpu", "-1", "--json", str(target)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    measured = json.loads(target.read_text())["tick_to_trade"]
+    assert measured["p50_ratio"] > 0
+    assert measured["p50_ratio_no_journal"] > 0
+    assert measured["p99_ratio"] > 0
+    assert set(measured["p50_us"]) == {"bare chain", "engine", "engine, no journal"}
