@@ -81,7 +81,9 @@ class BusSocket:
         "sent",
     )
 
-    def __init__(self, socket: "zmq.Socket[bytes]", channel: Channel, *, binder: bool, role: str = "") -> None:
+    def __init__(
+        self, socket: "zmq.Socket[bytes]", channel: Channel, *, binder: bool, role: str = ""
+    ) -> None:
         self.channel = channel
         self.name = channel.name
         self.pattern = channel.pattern

@@ -26,6 +26,7 @@ from engine.kalshi.messages import (
     EventResendRequest,
     ExecutionReport,
 )
+from engine.kalshi.texts import NO_ORDER_ID
 from engine.messages.executions import ReportCopy
 
 ANSWER_TIMEOUT_NS: Final = 10 * SECOND  # since the request or the last report of its answer
@@ -78,7 +79,7 @@ def report_copy(report: ExecutionReport) -> ReportCopy:
         symbol=report.symbol,
         side=int(report.side) if report.side.isdigit() else 0,
         orig_cl_ord_id=report.orig_cl_ord_id,
-        order_id=report.order_id,
+        order_id="" if report.order_id == NO_ORDER_ID else report.order_id,
         price=report.price or 0,
         qty=report.order_qty,
         cum_qty=report.cum_qty,

@@ -151,7 +151,9 @@ class GuardQuery(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     request_id: str
 
 
-class OpenOrdersQuery(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="open_orders?"):
+class OpenOrdersQuery(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="open_orders?"
+):
     """Ask the guard for the open orders as it knows them from the tape."""
 
     request_id: str
@@ -259,7 +261,9 @@ class EpochAccepted(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     tape_no: int
 
 
-class NotAccepted(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="not_accepted"):
+class NotAccepted(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="not_accepted"
+):
     """Order entry did not take a command; for one with an order id the tape has a NOT_SENT beside it.
 
     Attributes:

@@ -33,7 +33,9 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaul
     stopped: bool = False
 
 
-class SupervisorBeat(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="supervisor_beat"):
+class SupervisorBeat(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="supervisor_beat"
+):
     """The supervisor is alive (every 250 ms). Silence means: children stop in safe order, by themselves."""
 
     mono_ns: int

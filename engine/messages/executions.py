@@ -28,7 +28,9 @@ class OrderState(StrEnum):
     PARTIALLY_FILLED = "PARTIALLY_FILLED"
     PENDING_REPLACE = "PENDING_REPLACE"
     PENDING_CANCEL = "PENDING_CANCEL"
-    UNKNOWN = "UNKNOWN"  # the venue may or may not have it: counted at its worst, resolved only by the venue's word
+    UNKNOWN = (
+        "UNKNOWN"  # the venue may or may not have it: counted at its worst, resolved only by the venue's word
+    )
     FILLED = "FILLED"
     CANCELED = "CANCELED"
     EXPIRED = "EXPIRED"
@@ -61,8 +63,12 @@ class EventKind(StrEnum):
     REPLACE_REJECTED = "replace_rejected"
     UNKNOWN = "unknown"  # the outcome can't be known now; text says why
     RESOLVED = "resolved"  # an unknown order was found out: by what, is in text
-    DONE_SILENTLY = "done_silently"  # IOC/FOK without a cancel report (21007=N): the rest is gone by its terms
-    POSITION = "position"  # an opening or accepted position of a market: long_qty - short_qty is the new position
+    DONE_SILENTLY = (
+        "done_silently"  # IOC/FOK without a cancel report (21007=N): the rest is gone by its terms
+    )
+    POSITION = (
+        "position"  # an opening or accepted position of a market: long_qty - short_qty is the new position
+    )
 
 
 class Source(StrEnum):
@@ -183,7 +189,9 @@ class TapeReplay(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     more: bool = False
 
 
-class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="snapshot?"):
+class SnapshotRequest(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="snapshot?"
+):
     """Ask for the state as of now: of everything, or of one strategy."""
 
     strategy: int | None = None
@@ -255,7 +263,9 @@ class ReportCopy(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     transact_ns: int = 0
 
 
-class RecoveredReports(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="recovered"):
+class RecoveredReports(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="recovered"
+):
     """drop_copy to order_entry: reports that the tape does not have, in ExecID order. Idempotent by ExecID."""
 
     reports: list[ReportCopy]

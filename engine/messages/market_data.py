@@ -19,7 +19,9 @@ class FeedState(StrEnum):
 
     WAITING = "waiting"  # subscribed, no snapshot yet
     LIVE = "live"
-    EMPTY = "empty"  # an empty snapshot: the venue's way of not knowing the ticker, or a market without orders
+    EMPTY = (
+        "empty"  # an empty snapshot: the venue's way of not knowing the ticker, or a market without orders
+    )
     STALE = "stale"  # session lost, gap, or an entry that could not be applied
     HALTED = "halted"  # SecurityStatus said so
 

@@ -7,7 +7,9 @@ TOPIC_BREAK = "break"
 TOPIC_RECOVERED = "recovered"
 
 
-class ReconciliationStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="status"):
+class ReconciliationStatus(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="status"
+):
     """Every 500 ms, topic `status`.
 
     Attributes:

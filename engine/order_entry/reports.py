@@ -21,7 +21,12 @@ from engine.common.clock import SECOND, Now
 from engine.common.ids import SLOT_FOREIGN, slot_of
 from engine.kalshi.exec_id import parse_exec_id
 from engine.kalshi.messages import BusinessMessageReject, ExecutionReport, OrderCancelReject
-from engine.kalshi.texts import CANNOT_UPDATE_FILLED_ORDER, EXCHANGE_UNAVAILABLE, ORDER_ALREADY_EXISTS
+from engine.kalshi.texts import (
+    CANNOT_UPDATE_FILLED_ORDER,
+    EXCHANGE_UNAVAILABLE,
+    NO_ORDER_ID,
+    ORDER_ALREADY_EXISTS,
+)
 from engine.messages.commands import Side
 from engine.messages.executions import EventKind, OrderEvent, OrderState, ReportCopy, Source
 from engine.order_entry.desk import Desk
@@ -78,7 +83,7 @@ def copy_of(report: ExecutionReport) -> ReportCopy:
         symbol=report.symbol,
         side=int(report.side) if report.side in ("1", "2") else 0,
         orig_cl_ord_id=report.orig_cl_ord_id,
-        order_id=report.order_id,
+        order_id="" if report.order_id == NO_ORDER_ID else report.order_id,
         price=report.price or 0,
         qty=report.order_qty,
         cum_qty=report.cum_qty,

@@ -116,7 +116,9 @@ def build(name: str, config: Config, runtime: "ProcessRuntime", *, dry_run: bool
 
             short = name.partition(".")[2]
             strategy = config.strategies[short]
-            return StrategyHost(short, config, runtime, _ids(strategy.slot), load_strategy(short, strategy.strategy))
+            return StrategyHost(
+                short, config, runtime, _ids(strategy.slot), load_strategy(short, strategy.strategy)
+            )
         case _:
             raise ConfigError(f"there is no process {name!r}")
 
@@ -129,13 +131,11 @@ def _build_venue(config: Config, runtime: "ProcessRuntime") -> Actor:
     directory = os.path.join(runtime.run_dir, links.VENUE_DIRECTORY)
     records = venue_keys.ensure(directory, config.venue.host, config.venue.accounts)
     public = {record.api_key: keys.load_public_key(record.public_key) for record in records}
-    accounts = [VenueKey(api_key=record.api_key, account=record.account, sessions=tuple(record.sessions)) for record in records]
+    accounts = [
+        VenueKey(api_key=record.api_key, account=record.account, sessions=tuple(record.sessions))
+        for record in records
+    ]
     actor = Venue(config, runtime, keys.verifier(public), random.Random(config.venue.seed), accounts)  # noqa: S311 - synthetic flow, not a secret
-    runtime.on_started = lambda: links.listen_all(
-        runtime.links,
-        directory,
-        config.venue.host,
-        config.venue.ports,
-        venue_keys.SESSIONS,  # type: ignore[union-attr]
-    )
+    host, ports = config.venue.host, config.venue.ports
+    runtime.on_started = lambda: links.listen_all(runtime.links, directory, host, ports, venue_keys.SESSIONS)
     return actor

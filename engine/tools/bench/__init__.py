@@ -86,9 +86,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--cpu", type=int, default=1, help="CPU that everything is pinned to, -1: not pinned (default 1)"
     )
-    parser.add_argument(
-        "--only", choices=("chain", "codec", "orders"), default="", help="measure only this"
-    )
+    parser.add_argument("--only", choices=("chain", "codec", "orders"), default="", help="measure only this")
     arguments = parser.parse_args(argv)
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="bench") as directory:

@@ -49,10 +49,10 @@ def _inbound(context: Any, stage: str, directory: str) -> tuple[Any, Callable[[]
         sock = context.socket(zmq.SUB)
         sock.setsockopt(zmq.SUBSCRIBE, b"")
         sock.bind(address)
-        return sock, lambda: sock.recv(NB)  # type: ignore[no-any-return]
+        return sock, lambda: sock.recv(NB)
     sock = context.socket(zmq.ROUTER)
     sock.bind(address)
-    return sock, lambda: sock.recv_multipart(NB)[1]  # type: ignore[no-any-return]
+    return sock, lambda: sock.recv_multipart(NB)[1]
 
 
 def _outbound(context: Any, stage: str, directory: str) -> Callable[[bytes], Any]:
@@ -61,25 +61,26 @@ def _outbound(context: Any, stage: str, directory: str) -> Callable[[bytes], Any
     return lambda data: sock.send(data, NB)
 
 
+def _link_out(link: ssl.SSLSocket) -> Callable[[bytes], Any]:
+    def out(data: bytes) -> None:
+        while True:
+            try:
+                link.send(data)
+            except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                select.select([], [link], [], 1)
+            else:
+                return
+
+    return out
+
+
 def _stage(stage: str, directory: str, port: int, ca_file: str, cpu: int | None) -> None:
     if cpu is not None:
         os.sched_setaffinity(0, {cpu})
     context = zmq.Context()
     loop = _loop()
     asyncio.set_event_loop(loop)
-    if stage == "oe":
-        link = _connect(port, ca_file)
-
-        def out(data: bytes) -> None:
-            while True:
-                try:
-                    link.send(data)
-                except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
-                    select.select([], [link], [], 1)
-                else:
-                    return
-    else:
-        out = _outbound(context, stage, directory)
+    out = _link_out(_connect(port, ca_file)) if stage == "oe" else _outbound(context, stage, directory)
     if stage == "md":
         _read_link(loop, _connect(port, ca_file), out)
     else:

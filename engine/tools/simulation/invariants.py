@@ -332,7 +332,7 @@ class HaltsHold(Checker):
         super().__init__(world)
         self._guard: dict[tuple[int | None, str], None] = {}
         self._order_entry: dict[tuple[int | None, str], None] = {}
-        self._heard: list[tuple[tuple[int | None, str], bool]] = []
+        self._heard: dict[tuple[int | None, str], None] = {}
         self._terms: dict[str, tuple[int, str]] = {}
 
     def started(self, node: Node) -> None:
@@ -342,15 +342,16 @@ class HaltsHold(Checker):
 
     def delivered(self, source: Node, target: Node, channel: str, message: Any) -> None:  # noqa: ARG002
         if target.name == OE and isinstance(message, HaltOrders | ArmOrders):
-            self._heard.append(((message.strategy, message.symbol), isinstance(message, HaltOrders)))
+            scope = (message.strategy, message.symbol)
+            if isinstance(message, HaltOrders):
+                self._heard[scope] = None
+            else:
+                self._heard.pop(scope, None)
+                self._order_entry.pop(scope, None)
 
     def stepped(self, node: Node) -> None:
         if node.name == OE and self._heard:  # what came before a halt in one batch may leave with it
-            for scope, halted in self._heard:
-                if halted:
-                    self._order_entry[scope] = None
-                else:
-                    self._order_entry.pop(scope, None)
+            self._order_entry.update(self._heard)
             self._heard.clear()
 
     def recorded(self, node: Node, entry: Any) -> None:

@@ -15,7 +15,10 @@ def test_fix_time_agrees_with_the_standard_library(ms):
     assert clock.parse_fix_time(text) == ms * 1_000_000
 
 
-@pytest.mark.parametrize("text", ["20261301-00:00:00", "20260230-00:00:00", "20260101-24:00:00", "2026-01-01", "20260101-00:00:00.", ""])
+@pytest.mark.parametrize(
+    "text",
+    ["20261301-00:00:00", "20260230-00:00:00", "20260101-24:00:00", "2026-01-01", "20260101-00:00:00.", ""],
+)
 def test_a_time_that_does_not_exist_is_refused(text):
     with pytest.raises(ValueError):
         clock.parse_fix_time(text)
@@ -30,6 +33,15 @@ def test_ids_differ_and_tell_their_slot():
     assert made == sorted(made[:1000]) + sorted(made[1000:])
 
 
-@pytest.mark.parametrize("text", ["", "x" * 36, "0b5c9a52-7a6e-4f0e-9d0b-3e2f6c1a8b77", "01a20d0f-dfa5-8005-8000-00004000303", "zzzzzzzz-dfa5-8005-8000-000040003039"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x" * 36,
+        "0b5c9a52-7a6e-4f0e-9d0b-3e2f6c1a8b77",
+        "01a20d0f-dfa5-8005-8000-00004000303",
+        "zzzzzzzz-dfa5-8005-8000-000040003039",
+    ],
+)
 def test_another_layout_has_no_slot(text):
     assert ids.slot_of(text) is None

@@ -79,7 +79,9 @@ class Server:
 
 def connected(pump, server, directory, *, name="127.0.0.1", host="127.0.0.1", pins=(), ca=None):
     end = End(pump, "client")
-    end.link.connect(host, server.listener.port, tls.client_context(str(ca or directory / "ca.pem")), name, pins)
+    end.link.connect(
+        host, server.listener.port, tls.client_context(str(ca or directory / "ca.pem")), name, pins
+    )
     return end
 
 
@@ -152,7 +154,9 @@ def test_a_pin_must_match_and_the_next_pin_also_passes(certificates):
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    der = x509.load_pem_x509_certificate((certificates / "server.pem").read_bytes()).public_bytes(Encoding.DER)
+    der = x509.load_pem_x509_certificate((certificates / "server.pem").read_bytes()).public_bytes(
+        Encoding.DER
+    )
     pin = keys.public_key_sha256(der)
     good = connected(pump, server, certificates, pins=("00" * 32, pin))
     pump.until(lambda: good.opened)
@@ -176,7 +180,9 @@ def test_plain_tcp_at_the_other_end_is_said_and_gets_no_fix_byte(certificates):
     thread.start()
     pump = Pump()
     client = End(pump, "client")
-    client.link.connect("127.0.0.1", plain.getsockname()[1], tls.client_context(str(certificates / "ca.pem")), "127.0.0.1")
+    client.link.connect(
+        "127.0.0.1", plain.getsockname()[1], tls.client_context(str(certificates / "ca.pem")), "127.0.0.1"
+    )
     client.link.write(b"8=FIXT.1.1|35=A")
     pump.until(lambda: client.closed)
     thread.join(5)
@@ -201,10 +207,22 @@ def test_a_key_file_that_must_not_be_used_is_refused_with_its_reason(tmp_path, k
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     path = tmp_path / "a.key"
-    says = {"missing": "no such key file", "readable": "chmod 600", "not a key": "not a private key", "short": "1024 bits", "ec": "not an RSA key"}[kind]
+    says = {
+        "missing": "no such key file",
+        "readable": "chmod 600",
+        "not a key": "not a private key",
+        "short": "1024 bits",
+        "ec": "not an RSA key",
+    }[kind]
     if kind != "missing":
-        key = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else rsa.generate_private_key(65537, 1024)
-        data = b"rubbish" if kind == "not a key" else key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        key = (
+            ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else rsa.generate_private_key(65537, 1024)
+        )
+        data = (
+            b"rubbish"
+            if kind == "not a key"
+            else key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        )
         path.write_bytes(data)
         path.chmod(0o644 if kind == "readable" else 0o600)
     with pytest.raises(KeyFileError, match=says) as caught:

@@ -1,7 +1,9 @@
 from engine.runtime.fix_log import FixLog
 
 KEY = "0b5c9a52-7a6e-4f0e-9d0b-3e2f6c1a8b77"
-LOGON = f"8=FIXT.1.1|9=99|35=A|49={KEY}|56=KalshiNR|34=1|95=6|96=c2ln/=|98=0|10=123|".replace("|", "\x01").encode()
+LOGON = f"8=FIXT.1.1|9=99|35=A|49={KEY}|56=KalshiNR|34=1|95=6|96=c2ln/=|98=0|10=123|".replace(
+    "|", "\x01"
+).encode()
 BEAT = b"8=FIXT.1.1\x019=5\x0135=0\x0110=001\x01"
 
 

@@ -94,4 +94,4 @@ def test_a_full_disk_leaves_the_journal_as_it_was_and_it_recovers(tmp_path):
     journal._db.execute("PRAGMA max_page_count=1000000")
     journal.probe()
     journal.append([Entry(Note("y"), "", None)], 9)
-    assert [entry for entry in journal.replay(TYPES)][-1] == Note("y")
+    assert list(journal.replay(TYPES))[-1] == Note("y")

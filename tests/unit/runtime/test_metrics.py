@@ -4,7 +4,9 @@ from hypothesis import strategies as st
 from engine.runtime.metrics import Histogram
 
 
-@given(st.lists(st.integers(0, 10**12), min_size=1, max_size=300), st.sampled_from([0.01, 0.5, 0.9, 0.99, 1.0]))
+@given(
+    st.lists(st.integers(0, 10**12), min_size=1, max_size=300), st.sampled_from([0.01, 0.5, 0.9, 0.99, 1.0])
+)
 def test_a_quantile_is_within_seven_percent_of_the_exact_one(values, fraction):
     histogram = Histogram()
     for value in values:
