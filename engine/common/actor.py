@@ -13,7 +13,10 @@ The runtime's contract, which the invariants rest on:
   before `write` or `send` means: the journal has it before anyone else does.
 * After the release it calls `on_released`, for work that must follow at once but that nobody should wait for; and
   `on_idle` when nothing has come for about 1 ms, or 5 ms after the last call under load. Both are released again.
-* If the commit fails, the batch's writes and sends are not released but handed to `on_journal_failed`.
+* If the commit fails, the batch is held, its links are cut, and the actor is told (`on_journal_failed`). While the journal
+  can't be written, a batch with records is held until it can; one without leaves, so that cancels and halts still go,
+  except from an actor that `tells_only_committed`: what that says from memory might not be in its journal yet.
+* A message that follows no record or write of its batch may leave at once.
 * `on_deadline` is called at or after `deadline` (mono_ns), never before; the actor moves its deadline itself.
 * An exception that leaves a handler stops the process: an impossible state is not traded on.
 """
@@ -88,10 +91,12 @@ class Actor:
         name: the process's name: `market_data`, `guard`, `order_entry`, `drop_copy`, `strategy.<name>`, `venue`.
         deadline: mono_ns at which `on_deadline` is wanted, or None.
         quiesced: after `quiesce`: it does nothing new of its own any more (orders cancelled by policy, last sweep done).
+        tells_only_committed: while the journal can't be written nothing it says may leave (order entry: the tape).
         stopped: after `stop`: sessions are logged out; the process may exit.
     """
 
     name: str = ""
+    tells_only_committed: bool = False
 
     def __init__(self, out: Outbox) -> None:
         self.out = out

@@ -229,6 +229,8 @@ class Reconciler:
             key = key_of(event.exec_id)
             if key is not None:
                 self._on_tape_report(key, event, mono_ns)
+                if kind is EventKind.TRADE:
+                    self._on_trade(key, event)
         elif kind is EventKind.POSITION:
             self._on_position(event)
         elif kind is EventKind.RESOLVED and event.source is Source.OPERATOR:
@@ -262,12 +264,14 @@ class Reconciler:
             self.foreign += 1
             text = f"{event.kind} of an order that is not ours: {event.text}".rstrip(": ")
             self._note(brk.FOREIGN, brk.EXPLAINED, key, event, text)
-        if event.kind is EventKind.TRADE:
-            self._own[event.symbol] = event.position
-            newest = self._venue.get(event.symbol)
-            if event.long_qty >= 0 and event.short_qty >= 0 and (newest is None or key > newest[0]):
-                self._venue[event.symbol] = (key, event.long_qty - event.short_qty)
-            self._check_position(event)
+
+    def _on_trade(self, key: Key, event: OrderEvent) -> None:
+        # Every trade moves the position, one long confirmed too: it may be on the tape behind a newer one.
+        self._own[event.symbol] = event.position
+        newest = self._venue.get(event.symbol)
+        if event.long_qty >= 0 and event.short_qty >= 0 and (newest is None or key > newest[0]):
+            self._venue[event.symbol] = (key, event.long_qty - event.short_qty)
+        self._check_position(event)
 
     def _check_position(self, event: OrderEvent) -> None:
         said = self._venue.get(event.symbol)

@@ -71,8 +71,8 @@ class WriteBudget:
             self._bucket.empty(mono_ns)
 
     def available(self, mono_ns: int) -> int:
-        """Return the whole tokens that are there now; 0 when unlimited."""
-        return self._bucket.available(mono_ns) if self._bucket is not None else 0
+        """Return the whole tokens that are there now; 0 when unlimited, or when some are owed."""
+        return max(self._bucket.available(mono_ns), 0) if self._bucket is not None else 0
 
     def take_order(self, cost: int, mono_ns: int) -> bool:
         """Take the tokens of a new or replacing order, unless that would touch the reserve."""
@@ -95,9 +95,11 @@ class WriteBudget:
         return True
 
     def spent(self, cost: int, mono_ns: int) -> None:
-        """Count tokens that were spent without being asked for: a Logon, a cancel of order entry's own."""
-        if self._bucket is not None and not self._bucket.take(cost, mono_ns):
-            self._bucket.empty(mono_ns)
+        """Count tokens that were spent without being asked for (a Logon, a cancel of order entry's own), as a debt when
+        they were not there: order entry may go on spending what flows in.
+        """
+        if self._bucket is not None:
+            self._bucket.owe(cost, mono_ns)
 
     def refused_by_venue(self, mono_ns: int) -> None:
         """Empty the mirror: the venue answered 380=8."""

@@ -72,10 +72,15 @@ class TokenBucket:
         self._level -= cost * SECOND
         return True
 
+    def owe(self, cost: int, mono_ns: int) -> None:
+        """Count tokens that were spent already, whether they were there or not; at most a whole bucket is owed."""
+        self._refill(mono_ns)
+        self._level = max(self._level - cost * SECOND, -self._full)
+
     def empty(self, mono_ns: int) -> None:
         """Drop all tokens: the venue said 380=8, or what was spent before isn't known."""
         self._refill(mono_ns)
-        self._level = 0
+        self._level = min(self._level, 0)
 
     def wait_ns(self, cost: int, mono_ns: int) -> int:
         """Return after how many ns `take(cost)` will pass, 0 for now.

@@ -10,6 +10,9 @@ from typing import Final
 
 import msgspec
 
+NO_ORDER_ID: Final = "NONE"
+"""OrderID(37) of a report about something that is no order yet, or never became one: it names nothing."""
+
 
 class Outcome(Enum):
     """What a refusal means for the request."""

@@ -93,6 +93,8 @@ class OrderEntry(Actor):
 
     name = "order_entry"
 
+    tells_only_committed = True
+
     def __init__(
         self,
         config: Config,

@@ -113,7 +113,9 @@ class ProcessRuntime:
         self._sends: list[tuple[BusSocket, msgspec.Struct, str | None, str]] = []
         self._held_records: list[Entry] = []
         self._held_sends: list[tuple[BusSocket, msgspec.Struct, str | None, str]] = []
+        self._refused: list[tuple[str, str, msgspec.Struct]] = []
         self._held = False
+        self._holds_all = False
         self._retry_ns = 0
         self._log_bytes: list[tuple[str, str, bytes]] = []
         self._notices: list[control.Notice] = []
@@ -144,8 +146,12 @@ class ProcessRuntime:
     # -- Outbox
 
     def send(self, channel: str, message: msgspec.Struct, to: str | None = None, topic: str = "") -> None:
-        """See Outbox."""
-        self._sends.append((self.bus.sockets[channel], message, to, topic))
+        """See Outbox. What follows no record or write of its batch leaves at once; the rest waits for the release."""
+        socket = self.bus.sockets[channel]
+        if self._records or self._writes or self._sends or self._holds_all:
+            self._sends.append((socket, message, to, topic))
+        else:
+            self._send_one(socket, message, to, topic)
 
     def write(self, link: str, data: bytes, trigger_ns: int = 0) -> None:
         """See Outbox."""
@@ -333,7 +339,7 @@ class ProcessRuntime:
         """Release until nothing is left: a write that fails tells the actor, which may emit again."""
         for _ in range(_BATCH):
             self._release_once()
-            if not (self._records or self._writes or self._sends):
+            if not (self._records or self._writes or self._sends or self._refused):
                 break
 
     def _release_once(self) -> None:
@@ -342,21 +348,24 @@ class ProcessRuntime:
         if self._writes:
             self._write_links()
         if self._sends:
-            if self._held:
-                self._held_sends += self._sends
-                self._sends = []
+            sends, self._sends = self._sends, []
+            if self._holds_all:
+                self._held_sends += sends
             else:
-                sends, self._sends = self._sends, []
                 for socket, message, to, topic in sends:
                     self._send_one(socket, message, to, topic)
+        if self._refused:
+            refused, self._refused = self._refused, []
+            for channel, peer, message in refused:
+                if self.actor is not None:
+                    self.actor.on_peer(channel, peer, PeerEvent.REFUSED, message, self.now)
 
     def _send_one(self, socket: BusSocket, message: msgspec.Struct, to: str | None, topic: str) -> None:
         if socket.pattern is Pattern.PUBSUB:
             socket.publish(topic, message)
         elif not socket.send(message, to):
             self.refused_sends += 1
-            if self.actor is not None:
-                self.actor.on_peer(socket.name, to or "", PeerEvent.REFUSED, message, self.now)
+            self._refused.append((socket.name, to or "", message))
 
     def _commit(self) -> bool:
         journal = self.journal
@@ -396,11 +405,11 @@ class ProcessRuntime:
                     f"{error}; the reserve was freed and the batch recorded: new orders stop until there is space",
                 )
                 self.actor.on_journal_failed(str(error), self.now)
-                self._held = True
+                self._hold()
                 self._retry_ns = self.now.mono_ns + SECOND
                 self._held_sends, self._sends = self._sends, []
                 return
-        self._held = True
+        self._hold()
         self._retry_ns = self.now.mono_ns + JOURNAL_RETRY_NS
         self._held_records, self._records = self._records, []
         self._held_sends, self._sends = self._sends, []
@@ -410,6 +419,10 @@ class ProcessRuntime:
             self.links.abort(link, "the journal can't be written")
         self.log("alert", f"{error}: new orders stop; what happens is held in memory until it can be written")
         self.actor.on_journal_failed(str(error), self.now)
+
+    def _hold(self) -> None:
+        self._held = True
+        self._holds_all = self.actor is not None and self.actor.tells_only_committed
 
     def _retry_journal(self) -> None:
         assert self.journal is not None
@@ -422,7 +435,7 @@ class ProcessRuntime:
                 self.journal.probe()
         except JournalError:
             return
-        self._held = False
+        self._held = self._holds_all = False
         self._held_records = []
         sends, self._held_sends = self._held_sends, []
         for socket, message, to, topic in sends:

@@ -1,43 +1,54 @@
-"""`scripts/simulate CONFIG`: a whole engine and its embedded venue on virtual time, in one process.
+"""`scripts/simulate`: whole engines and their embedded venues on virtual time, in one process each.
 
 The same actors as in `scripts/launch`, with a seeded network between them: a minute takes about a second, and the same
-configuration and seed give the same trace hash on every machine. At the end, after a stop in safe order, what the engine
-believes it holds is compared with what the venue says.
+configuration and seed give the same trace hash on every machine.
+
+    scripts/simulate CONFIG --for 60s            one run without faults, then the reconciliation report
+    scripts/simulate --seeds 200 --minutes 2     a search: many seeds, each with drawn settings and faults, on all cores
+    scripts/simulate --seed 17 --minutes 2       one seed of a search once more, exactly, as lines to read
+
+A run of a search trades under faults, then heals, waits until the engine trades again, stops in safe order, and
+compares every process with every other and with the venue; invariants are checked at each step (`simulation`).
 """
 
 import argparse
 import json
-from typing import Any
+import multiprocessing
+import os
+import sys
+import time
+from typing import Any, Final
 
 import msgspec
 
 from engine import config_loader
-from engine.common.fixed_point import format_fixed, format_money, parse_money
 from engine.config import Config
 from engine.drop_copy.report.summary import Report, build_report
 from engine.drop_copy.report.text import render_text
-from engine.errors import EXIT_BREAKS, EXIT_OK, ConfigError, UsageError
-from engine.messages.control import VenueAccount, VenueQuery, VenueTruth
-from engine.messages.executions import OrderEvent, OrdersSnapshot, SnapshotRequest
+from engine.errors import EXIT_BREAKS, EXIT_FAILURE, EXIT_OK, ConfigError, UsageError
+from engine.messages.executions import OrderEvent
 from engine.runtime.virtual import VirtualWorld
 from engine.tools.arguments import duration
+from engine.tools.simulation.comparison import differences
+from engine.tools.simulation.run import Outcome, run
+from engine.tools.simulation.trace import tracer
 
-QUIESCE_S = 30.0
-_TOOL = "tool.simulate"
+QUIESCE_S: Final = 30.0
+AGREE_S: Final = 5.0
+SHOWN_MAX: Final = 10
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a simulated run came to.
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run without faults came to.
 
     Attributes:
         report: the reconciliation report of its journals.
-        differences: where the engine's positions and money are not the venue's; empty when they agree.
+        differences: where the engine does not agree with the venue or with itself; empty when all agree.
         quiesced: every process finished what was open when it was told to stop.
         trace_hash: of everything that happened; steps: how many things that were.
     """
 
     report: Report
-    account: VenueAccount
     differences: list[str]
     quiesced: bool
     trace_hash: str
@@ -49,7 +60,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return self.report.clean and self.quiesced and not self.differences
 
 
-def simulate(config: Config, seed: int, seconds: float, strategies: dict[str, type] | None = None) -> Outcome:
+def simulate(config: Config, seed: int, seconds: float, strategies: dict[str, type] | None = None) -> Summary:
     """Run a configuration with an embedded venue for virtual seconds, then end it in safe order."""
     world = VirtualWorld(config, seed, strategies)
     world.start()
@@ -60,105 +71,160 @@ def simulate(config: Config, seed: int, seconds: float, strategies: dict[str, ty
         node = world.nodes[name]
         node.step("", lambda actor, now: actor.quiesce(now))
         quiesced &= world.run(QUIESCE_S, lambda node=node: node.actor is not None and node.actor.quiesced)  # type: ignore[misc]
-    truth, held = _ask(world)
-    names = {strategy.slot: name for name, strategy in config.strategies.items()}
+    world.run(AGREE_S, lambda: not differences(world))
     report = build_report(
         [entry for entry in world.nodes["order_entry"].journal if isinstance(entry, OrderEvent)],
         world.nodes["drop_copy"].journal,  # type: ignore[arg-type]
-        names=names,
+        names={strategy.slot: name for name, strategy in config.strategies.items()},
         multipliers={symbol: market.contract_multiplier for symbol, market in config.instruments.items()},
         run=f"simulation, seed {seed}",
     )
-    account = truth.accounts[0]
-    return Outcome(
+    return Summary(
         report=report,
-        account=account,
-        differences=_differences(config, account, held),
+        differences=differences(world),
         quiesced=quiesced,
         trace_hash=world.trace_hash,
         steps=world.steps,
     )
 
 
-def _ask(world: VirtualWorld) -> tuple[VenueTruth, OrdersSnapshot]:
-    world.tell("venue", "venue.ask", VenueQuery(request_id="truth"), _TOOL)
-    world.tell("order_entry", "oe.ask", SnapshotRequest(), _TOOL)
-    world.run(1)
-    answers = [answer for to, answer in world.answers if to == _TOOL]
-    truth = next(answer for answer in answers if isinstance(answer, VenueTruth))
-    held = next(answer for answer in answers if isinstance(answer, OrdersSnapshot))
-    return truth, held
+# -- searching
 
 
-def _differences(config: Config, account: VenueAccount, held: OrdersSnapshot) -> list[str]:
-    """Compare positions, cash, fees and open orders of the account."""
-    assert config.venue is not None
-    found = []
-    mine = {position.symbol: position for position in held.positions if position.strategy is None}
-    for symbol in config.instruments:
-        here = mine[symbol].qty if symbol in mine else 0
-        there = account.positions.get(symbol, 0)
-        if here != there:
-            found.append(
-                f"{symbol}: position {format_fixed(here, 2)} here, {format_fixed(there, 2)} at the venue"
-            )
-    fees = sum(position.fees for position in mine.values())
-    cash = parse_money(config.venue.balance) + sum(position.realised for position in mine.values()) - fees
-    for what, ours, theirs in (("fees", fees, account.fees), ("cash", cash, account.cash)):
-        if ours != theirs:
-            found.append(f"{what}: {format_money(ours)} here, {format_money(theirs)} at the venue")
-    if len(held.orders) != len(account.orders):
-        found.append(f"open orders: {len(held.orders)} here, {len(account.orders)} at the venue")
-    return found
+def _run_seed(task: tuple[Config, int, float]) -> Outcome:
+    return run(*task)
+
+
+def search(config: Config, seeds: range, seconds: float, jobs: int) -> int:
+    """Run many seeds on `jobs` processes; print progress, rate and what was found. Return an exit code."""
+    began = time.monotonic()
+    tasks = [(config, seed, seconds) for seed in seeds]
+    failed: list[Outcome] = []
+    virtual_s, done = 0.0, 0
+    with multiprocessing.get_context("spawn").Pool(min(jobs, len(tasks))) as pool:
+        for outcome in pool.imap_unordered(_run_seed, tasks, chunksize=1):
+            done += 1
+            virtual_s += outcome.virtual_s
+            if outcome.violation:
+                failed.append(outcome)
+                if len(failed) <= SHOWN_MAX:
+                    print(
+                        f"seed {outcome.seed} after {outcome.virtual_s:.1f} s: {outcome.violation}",
+                        flush=True,
+                    )
+            if done % max(len(tasks) // 20, 1) == 0 or done == len(tasks):
+                rate = virtual_s / max(time.monotonic() - began, 1e-9)
+                print(
+                    f"{done}/{len(tasks)} seeds, {virtual_s:.0f} virtual seconds, {rate:.0f} times real time",
+                    flush=True,
+                )
+    if not failed:
+        print(f"no violation in {len(tasks)} seeds")
+        return EXIT_OK
+    first = min(failed, key=lambda outcome: outcome.seed)
+    print(f"{len(failed)} of {len(tasks)} seeds failed: {sorted(outcome.seed for outcome in failed)}")
+    minutes = seconds / 60
+    print(f"again, to read: scripts/simulate --seed {first.seed} --minutes {minutes:g}")
+    return EXIT_FAILURE
+
+
+def replay(config: Config, seed: int, seconds: float, trace: str) -> int:
+    """Run one seed of a search once more, with its trace on standard output. Return an exit code."""
+
+    def prepare(world: VirtualWorld) -> None:
+        if trace != "none":
+            world.trace = tracer(world, print, everything=trace == "all")
+
+    outcome = run(config, seed, seconds, prepare=prepare)
+    print(f"faults: {', '.join(f'{kind} {count}' for kind, count in sorted(outcome.faults.items()))}")
+    print(f"seed {seed}, {outcome.steps} steps, {outcome.fills} fills, trace {outcome.trace_hash}")
+    if outcome.violation:
+        print(f"VIOLATION  {outcome.violation}")
+        return EXIT_FAILURE
+    return EXIT_OK
+
+
+# -- the command
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="scripts/simulate", description="Run a configuration on virtual time, with its embedded venue."
+        prog="scripts/simulate", description="Run engines on virtual time, with their embedded venues."
     )
     parser.add_argument("config", nargs="?", default="configs/demo.toml", help="default configs/demo.toml")
+    parser.add_argument("--for", dest="duration", metavar="TIME", help="virtual time of one run without faults")
+    parser.add_argument("--minutes", type=float, metavar="M", help="virtual time with faults")
+    parser.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
+    parser.add_argument("--seeds", type=int, metavar="N", help="search N seeds for violations")
     parser.add_argument(
-        "--for", dest="duration", default="60s", metavar="TIME", help="virtual time (default 60s)"
+        "--first-seed", type=int, default=1, metavar="K", help="the first of them (default 1)"
     )
     parser.add_argument(
-        "--seed", type=int, default=1, help="of the network between the processes (default 1)"
+        "--jobs", type=int, default=os.cpu_count() or 1, help="processes of a search (all cores)"
     )
-    parser.add_argument("--json", action="store_true", help="the outcome as one JSON line")
+    parser.add_argument(
+        "--trace",
+        default="short",
+        choices=("none", "short", "all"),
+        help="of --minutes with one seed: all has market data and beats, too",
+    )
+    parser.add_argument("--json", action="store_true", help="the outcome of one run as one JSON line")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     return parser
+
+
+def _seconds(arguments: argparse.Namespace) -> float:
+    if arguments.duration and arguments.minutes:
+        raise UsageError("--for or --minutes, not both")
+    seconds = float(duration(arguments.duration or "60s"))
+    if arguments.minutes is not None:
+        seconds = arguments.minutes * 60
+    if not 0 < seconds < float("inf"):
+        raise UsageError("the time must be longer than nothing")
+    return seconds
 
 
 def main(argv: list[str]) -> int:
     """Simulate and print. Raises ConfigError, UsageError."""
     arguments = _parser().parse_args(argv)
-    seconds = duration(arguments.duration)
-    if seconds <= 0:
-        raise UsageError("--for must be longer than nothing")
+    seconds = _seconds(arguments)
     config = config_loader.load(arguments.config, arguments.overrides)
     if config.venue is None or config.engine.environment != "embedded":
         raise ConfigError(f"{arguments.config}: only environment 'embedded' can be simulated")
-    outcome = simulate(config, arguments.seed, seconds)
+    if arguments.seeds is not None:
+        if arguments.seeds < 1 or arguments.jobs < 1:
+            raise UsageError("--seeds and --jobs must be at least 1")
+        return search(
+            config,
+            range(arguments.first_seed, arguments.first_seed + arguments.seeds),
+            seconds,
+            arguments.jobs,
+        )
+    if arguments.minutes is not None:
+        return replay(config, arguments.seed, seconds, arguments.trace)
+    summary = simulate(config, arguments.seed, seconds)
     if arguments.json:
-        print(json.dumps(_summary(outcome, arguments.seed)))
+        json.dump(_as_json(summary, arguments.seed), sys.stdout)
+        print()
     else:
-        print(render_text(outcome.report))
-        for difference in outcome.differences:
+        print(render_text(summary.report))
+        for difference in summary.differences:
             print(f"DIFFERENT  {difference}")
-        if not outcome.quiesced:
+        if not summary.quiesced:
             print("a process did not finish what was open")
-        print(f"seed {arguments.seed}, {outcome.steps} steps, trace {outcome.trace_hash}")
-    return EXIT_OK if outcome.clean else EXIT_BREAKS
+        print(f"seed {arguments.seed}, {summary.steps} steps, trace {summary.trace_hash}")
+    return EXIT_OK if summary.clean else EXIT_BREAKS
 
 
-def _summary(outcome: Outcome, seed: int) -> dict[str, Any]:
+def _as_json(summary: Summary, seed: int) -> dict[str, Any]:
     return {
-        "fills": outcome.report.fills,
-        "orders": outcome.report.orders,
-        "open_orders": outcome.report.open_orders,
-        "breaks": outcome.report.breaks,
-        "clean": outcome.clean,
-        "differences": outcome.differences,
+        "fills": summary.report.fills,
+        "orders": summary.report.orders,
+        "open_orders": summary.report.open_orders,
+        "breaks": summary.report.breaks,
+        "clean": summary.clean,
+        "differences": summary.differences,
         "seed": seed,
-        "steps": outcome.steps,
-        "trace": outcome.trace_hash,
+        "steps": summary.steps,
+        "trace": summary.trace_hash,
     }

@@ -71,7 +71,7 @@ class WireFaults:
             self._random = (self._random * 6364136223846793005 + 1442695040888963407) % 2**64
             due += (self._random >> 33) * line.jitter_ns >> 31
         if line.coalesce_ns:
-            due = -(-due // line.coalesce_ns) * line.coalesce_ns
+            due = (due // line.coalesce_ns + 1) * line.coalesce_ns
         return due
 
     @staticmethod

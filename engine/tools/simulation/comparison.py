@@ -27,7 +27,9 @@ def differences(world: VirtualWorld) -> list[str]:
     found += _against_guard(order_entry, guard)
     if not drop_copy.caught_up(world.now):
         found.append(f"drop copy is not caught up: {drop_copy.detail}")
-    found += [f"open break {note.break_id}: {note.text}" for note in drop_copy.reconciler.breaks.open.values()]
+    found += [
+        f"open break {note.break_id}: {note.text}" for note in drop_copy.reconciler.breaks.open.values()
+    ]
     for node in world.nodes.values():
         if isinstance(node.actor, StrategyHost):
             found += _against_strategy(order_entry, node.actor)

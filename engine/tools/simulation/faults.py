@@ -10,6 +10,7 @@
 `heal` ends all of them: what is dead is started, what is stopped goes on, the network is whole.
 """
 
+import functools
 import random
 from typing import Any, Final
 
@@ -38,7 +39,7 @@ _WEIGHTS: Final = {
 _KILLED: Final = {"order_entry": 5, "guard": 4, "drop_copy": 3, "market_data": 2, "venue": 1}
 _SESSIONS: Final = {"order_entry": 4, "drop_copy": 3, "market_data": 2}
 _PUBLISHERS: Final = ("oe.tape", "oe.tape", "md.feed", "dc.feed")
-_VENUE_FAULTS: Final = (
+_VENUE_FAULTS: Final[tuple[tuple[str, dict[str, str]], ...]] = (
     ("exchange_unavailable", {"applied": "no"}),
     ("exchange_unavailable", {"applied": "yes"}),
     ("internal_error", {}),
@@ -105,7 +106,9 @@ class FaultPlan(Watcher):
         # Before drop copy has its first ExecID it can't ask for what was lost (venue.md section 6): that is a gap that
         # only an operator closes, and tested by itself.
         drop_copy = self.world.nodes["drop_copy"].actor
-        self._is_anchored = self._is_anchored or (isinstance(drop_copy, DropCopy) and bool(drop_copy.reconciler.marks))
+        self._is_anchored = self._is_anchored or (
+            isinstance(drop_copy, DropCopy) and bool(drop_copy.reconciler.marks)
+        )
         return self._is_anchored
 
     def _pick(self, weights: dict[str, int]) -> str:
@@ -134,7 +137,7 @@ class FaultPlan(Watcher):
             name = self._process()
             node = self.world.nodes[name]
             back_ns = self._while(20 * MS, 3 * SECOND)
-            after = lambda name=name, back_ns=back_ns: self.world.after(back_ns, lambda: self.world.start_node(name))  # noqa: E731
+            after = functools.partial(self._start_later, name, back_ns)
             if node.actor is None:
                 continue
             if self._rng.random() < 0.6:
@@ -145,12 +148,18 @@ class FaultPlan(Watcher):
                 self.world.kill_node(name)
                 after()
 
+    def _start_later(self, name: str, back_ns: int) -> None:
+        self.world.after(back_ns, lambda: self.world.start_node(name))
+
     def _freeze(self) -> None:
         node = self.world.nodes[self._process()]
         self._say(f"stop {node.name}")
         node.freeze()
         life = node.life
-        self._later(self._while(2 * MS, self._rng.choice((20 * MS, SECOND, 4 * SECOND))), lambda: node.life == life and node.thaw())
+        self._later(
+            self._while(2 * MS, self._rng.choice((20 * MS, SECOND, 4 * SECOND))),
+            lambda: node.thaw() if node.life == life else None,
+        )
 
     def _busy(self) -> None:
         node = self.world.nodes[self._process()]
@@ -179,12 +188,16 @@ class FaultPlan(Watcher):
     def _bus(self) -> None:
         self.world.bus_delay_ns = (10_000, self._while(MS, 80 * MS))
         self._say(f"bus takes up to {self.world.bus_delay_ns[1] // MS} ms")
-        self._later(self._while(100 * MS, 2 * SECOND), lambda: setattr(self.world, "bus_delay_ns", BUS_DELAY_NS))
+        self._later(
+            self._while(100 * MS, 2 * SECOND), lambda: setattr(self.world, "bus_delay_ns", BUS_DELAY_NS)
+        )
 
     def _wire(self) -> None:
         self.world.link_delay_ns = (50_000, self._while(MS, 900 * MS))
         self._say(f"links take up to {self.world.link_delay_ns[1] // MS} ms")
-        self._later(self._while(100 * MS, 3 * SECOND), lambda: setattr(self.world, "link_delay_ns", LINK_DELAY_NS))
+        self._later(
+            self._while(100 * MS, 3 * SECOND), lambda: setattr(self.world, "link_delay_ns", LINK_DELAY_NS)
+        )
 
     # -- the venue, operators, strategies
 
@@ -210,7 +223,9 @@ class FaultPlan(Watcher):
         dice = self._rng.randrange(4)
         message: Halt | CancelAll | Flatten
         if dice < 2:
-            message = Halt(request_id=request_id, why="a drill", who="simulation", strategy=strategy, symbol=symbol)
+            message = Halt(
+                request_id=request_id, why="a drill", who="simulation", strategy=strategy, symbol=symbol
+            )
             arm = Arm(request_id=request_id, why="over", who="simulation", strategy=strategy, symbol=symbol)
             self._later(self._while(50 * MS, 3 * SECOND), lambda: self._tell_guard(arm))
         elif dice == 2:
@@ -232,7 +247,13 @@ class FaultPlan(Watcher):
         now = self.world.mono_ns
         for message in (
             victim,  # the same order again, perhaps another's
-            CancelOrder(cl_ord_id=victim.cl_ord_id, orig_cl_ord_id=victim.cl_ord_id, symbol=victim.symbol, side=victim.side, made_ns=now),
+            CancelOrder(
+                cl_ord_id=victim.cl_ord_id,
+                orig_cl_ord_id=victim.cl_ord_id,
+                symbol=victim.symbol,
+                side=victim.side,
+                made_ns=now,
+            ),
             NewOrder(cl_ord_id="forged", symbol=victim.symbol, side=1, qty=10**9, price=1, made_ns=now),
             Arm(request_id="rogue", why="mine", who=peer),
         ):

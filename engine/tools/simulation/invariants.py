@@ -16,6 +16,7 @@ what they compare it with they add up themselves. So a fault in an actor's book-
 """
 
 import re
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -26,7 +27,15 @@ from engine.guard.actor import Guard
 from engine.guard.lines import Line, Scope
 from engine.guard.rate_limit import write_rate
 from engine.guard.records import LatchReleased, LatchSet
-from engine.messages.commands import Approved, ArmOrders, GuardHello, HaltOrders, MassCancel, NewOrder, ReplaceOrder
+from engine.messages.commands import (
+    Approved,
+    ArmOrders,
+    GuardHello,
+    HaltOrders,
+    MassCancel,
+    NewOrder,
+    ReplaceOrder,
+)
 from engine.messages.executions import (
     TERMINAL,
     EventKind,
@@ -51,6 +60,7 @@ _SUBMITS: Final = {
 _REJECTED: Final = "8"
 _TRADE: Final = "F"
 _REPLAY_EVERY: Final = 2000
+_OWN_NS: Final = 2_500_000_000  # how long the guard may not have heard of a cancel of order entry's own
 
 
 class InvariantBroken(AssertionError):  # noqa: N818 - what it says is what it is called
@@ -109,9 +119,11 @@ class ExecutionsOnce(Checker):
         self.issued: dict[str, str] = {}
         self.journalled: dict[str, None] = {}
 
-    def recorded(self, node: Node, entry: Any) -> None:
+    def recorded(self, node: Node, entry: Any) -> None:  # noqa: ARG002
         if isinstance(entry, Reported):
-            self.check(entry.report.exec_id not in self.issued, f"the venue issued {entry.report.exec_id} twice")
+            self.check(
+                entry.report.exec_id not in self.issued, f"the venue issued {entry.report.exec_id} twice"
+            )
             self.issued[entry.report.exec_id] = entry.report.exec_type
         elif isinstance(entry, OrderEvent) and entry.exec_id:
             self.check(entry.exec_id not in self.journalled, f"{entry.exec_id} is in the journal twice")
@@ -163,12 +175,15 @@ class WireDiscipline(Checker):
             if msg_type == "q":
                 continue
             self.check(
-                self._recorded.get(cl_ord_id) == msg_type, f"35={msg_type} {cl_ord_id} left without a record before it"
+                self._recorded.get(cl_ord_id) == msg_type,
+                f"35={msg_type} {cl_ord_id} left without a record before it",
             )
             if msg_type != "F":
                 epoch = self._approved.get(cl_ord_id)
                 self.check(epoch is not None, f"35={msg_type} {cl_ord_id} left without an approval")
-                self.check(epoch == self._epoch, f"{cl_ord_id} left with epoch {epoch}, {self._epoch} is followed")
+                self.check(
+                    epoch == self._epoch, f"{cl_ord_id} left with epoch {epoch}, {self._epoch} is followed"
+                )
 
 
 class PositionsExact(Checker):
@@ -207,7 +222,9 @@ class PositionsExact(Checker):
         symbol = event.symbol
         self._move(symbol, event.strategy, event.last_qty if event.side == 1 else -event.last_qty)
         held = self.account[symbol]
-        self.check(event.position == held, f"{event.exec_id}: position {event.position}, the sum of fills is {held}")
+        self.check(
+            event.position == held, f"{event.exec_id}: position {event.position}, the sum of fills is {held}"
+        )
         taken = self._taken[symbol] = self._taken.get(symbol, 0) + 1
         place = self._venue[symbol].get(event.exec_id, 0)
         # Only a trade that completes all before it can be compared: 704/705 are the position right after it.
@@ -228,7 +245,9 @@ class PositionsExact(Checker):
             for (slot, market), qty in self.of.items():
                 if market == symbol:
                     found = positions.of[slot, symbol].qty if (slot, symbol) in positions.of else 0
-                    self.check(found == qty, f"{symbol}, slot {slot}: position {found}, the sum of fills is {qty}")
+                    self.check(
+                        found == qty, f"{symbol}, slot {slot}: position {found}, the sum of fills is {qty}"
+                    )
 
     def at_rest(self) -> None:
         for symbol, there in self._said.items():
@@ -251,7 +270,10 @@ class OrderLife(Checker):
         before = self._states.get(entry.order)
         if before in TERMINAL:
             self.check(entry.state is before, f"{entry.order} was {before} and became {entry.state}")
-            self.check(entry.late or not entry.exec_id, f"{entry.order} is {before}: {entry.exec_id} is not marked late")
+            self.check(
+                entry.late or not entry.exec_id,
+                f"{entry.order} is {before}: {entry.exec_id} is not marked late",
+            )
         elif entry.state not in TERMINAL:
             total = entry.cum_qty + entry.leaves_qty
             self.check(
@@ -259,7 +281,9 @@ class OrderLife(Checker):
                 f"{entry.order}: CumQty {entry.cum_qty} + LeavesQty {entry.leaves_qty} is not OrderQty {entry.qty}",
             )
         else:
-            self.check(entry.leaves_qty == 0, f"{entry.order} is {entry.state} with LeavesQty {entry.leaves_qty}")
+            self.check(
+                entry.leaves_qty == 0, f"{entry.order} is {entry.state} with LeavesQty {entry.leaves_qty}"
+            )
         self._states[entry.order] = entry.state
 
 
@@ -291,6 +315,8 @@ class TokenBudget(Checker):
         self._wire = _Bucket(self._per_s, self._capacity, self._capacity, world.mono_ns)
         self._guard = _Bucket(self._per_s, self._capacity, 0, world.mono_ns)
         self._approved_ns: dict[str, int] = {}
+        self._commanded: dict[str, None] = {}
+        self._own: deque[int] = deque()
         self._lag_ns = 0
 
     def started(self, node: Node) -> None:
@@ -309,17 +335,24 @@ class TokenBudget(Checker):
             # The mirror is of the moment of approval: what flowed in on the way to the wire may have found it full.
             self._lag_ns = max(self._lag_ns, now - self._approved_ns.pop(cl_ord_id, now))
             over = -left - self._lag_ns * self._per_s // 10**9 - 1
+            if cl_ord_id not in self._commanded:  # order entry's own, which the guard hears of afterwards
+                self._own.append(now)
+            while self._own and now - self._own[0] > _OWN_NS:
+                self._own.popleft()
+            over -= len(self._own) * self._cost("F")
             self.check(over <= 0, f"35={msg_type} {cl_ord_id} overdraws the Write bucket by {over} tokens")
 
     def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:  # noqa: ARG002
         if not isinstance(message, Approved) or not self._capacity:
             return
         self._approved_ns[message.request.cl_ord_id] = self.world.mono_ns
+        self._commanded[message.request.cl_ord_id] = None
         kinds = {NewOrder: "D", ReplaceOrder: "G", MassCancel: "q"}
         left = self._guard.spend(self._cost(kinds.get(type(message.request), "F")), self.world.mono_ns)
         if isinstance(message.request, NewOrder | ReplaceOrder):
             self.check(
-                left >= self._reserve, f"an order was approved with {left} tokens left, {self._reserve} are the cancels'"
+                left >= self._reserve,
+                f"an order was approved with {left} tokens left, {self._reserve} are the cancels'",
             )
 
 
@@ -363,7 +396,11 @@ class HaltsHold(Checker):
             self._terms[entry.request_id] = (entry.strategy, entry.symbol)
 
     def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:  # noqa: ARG002
-        if self._guard and isinstance(message, Approved) and isinstance(message.request, NewOrder | ReplaceOrder):
+        if (
+            self._guard
+            and isinstance(message, Approved)
+            and isinstance(message.request, NewOrder | ReplaceOrder)
+        ):
             scope = _covering(self._guard, message.strategy, message.request.symbol)
             self.check(scope is None, f"approved {message.request.cl_ord_id} though {scope} is halted")
 
@@ -376,7 +413,9 @@ class HaltsHold(Checker):
                 self.check(scope is None, f"35={msg_type} {cl_ord_id} left though {scope} is halted")
 
 
-def _covering(scopes: Iterable[tuple[int | None, str]], slot: int, symbol: str) -> tuple[int | None, str] | None:
+def _covering(
+    scopes: Iterable[tuple[int | None, str]], slot: int, symbol: str
+) -> tuple[int | None, str] | None:
     for scope in scopes:
         if scope[0] in (None, slot) and scope[1] in ("", symbol):
             return scope
@@ -397,7 +436,8 @@ class OwnOrdersOnly(Checker):
         if isinstance(message, Approved) and not isinstance(message.request, MassCancel):
             maker = slot_of(message.request.cl_ord_id)
             self.check(
-                maker in (SLOT_OPERATOR, message.strategy), f"slot {maker} was approved for slot {message.strategy}"
+                maker in (SLOT_OPERATOR, message.strategy),
+                f"slot {maker} was approved for slot {message.strategy}",
             )
         del to
 
@@ -414,13 +454,17 @@ class OwnOrdersOnly(Checker):
             foreign = [p for p in message.positions if p.strategy != target.slot]
             self.check(not foreign, f"{target.name} was told other positions")
         for event in events:
-            self.check(event.strategy == target.slot, f"{target.name} was told of slot {event.strategy}'s orders")
+            self.check(
+                event.strategy == target.slot, f"{target.name} was told of slot {event.strategy}'s orders"
+            )
 
     def recorded(self, node: Node, entry: Any) -> None:
         if node.name != OE or entry.strategy == SLOT_FOREIGN:
             return
         owner = slot_of(entry.order)
-        self.check(owner == entry.strategy, f"{entry.order} of slot {owner} is booked to slot {entry.strategy}")
+        self.check(
+            owner == entry.strategy, f"{entry.order} of slot {owner} is booked to slot {entry.strategy}"
+        )
         if entry.kind in _SUBMITS:
             maker = slot_of(entry.request_id)
             self.check(maker in (SLOT_OPERATOR, owner), f"slot {maker} sent a request for {entry.order}")
@@ -465,7 +509,9 @@ class WithinLimits(Checker):
             key = (SLOT_FOREIGN if slot is None else slot, order.symbol)
             sides.setdefault(key, [0, 0])[order.side - 1] += order.leaves
             orders += 1
-        self.check(orders <= self._open_max, f"{orders} orders are open at the venue, {self._open_max} are allowed")
+        self.check(
+            orders <= self._open_max, f"{orders} orders are open at the venue, {self._open_max} are allowed"
+        )
         per_slot: dict[int, int] = {}
         totals: dict[str, list[int]] = {}
         for (slot, symbol), (buys, sells) in sides.items():
@@ -482,8 +528,12 @@ class WithinLimits(Checker):
             self.check(worst <= limit, f"{symbol}: worst position at the venue {worst}, the limit is {limit}")
         for slot, worst in per_slot.items():
             limit = self._strategies.get(slot, worst)
-            self.check(worst <= limit, f"slot {slot}: worst position at the venue {worst}, the limit is {limit}")
-        self.check(account <= self._account, f"account: worst position at the venue {account}, limit {self._account}")
+            self.check(
+                worst <= limit, f"slot {slot}: worst position at the venue {worst}, the limit is {limit}"
+            )
+        self.check(
+            account <= self._account, f"account: worst position at the venue {account}, limit {self._account}"
+        )
 
     def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:  # noqa: ARG002
         if isinstance(message, Approved) and isinstance(message.request, NewOrder | ReplaceOrder):
@@ -498,7 +548,9 @@ class WithinLimits(Checker):
         opened: dict[int, list[int]] = {}
         count: dict[int, int] = {}
         for order in exposure.open.values():
-            leaves = max(order.qty - order.cum, order.leaves, order.new_qty - order.cum if order.new_qty else 0)
+            leaves = max(
+                order.qty - order.cum, order.leaves, order.new_qty - order.cum if order.new_qty else 0
+            )
             for line in (order.line, order.account):
                 opened.setdefault(id(line), [0, 0])[order.side - 1] += leaves
                 count[id(line)] = count.get(id(line), 0) + 1
@@ -514,11 +566,22 @@ class WithinLimits(Checker):
             self._check_scope(scope, worst, orders)
 
     def _check_scope(self, scope: Scope, worst: int, orders: int) -> None:
-        self.check(scope.worst == worst, f"{scope.text}: counts {scope.worst} at worst, its orders make {worst}")
-        self.check(scope.open_orders == orders, f"{scope.text}: counts {scope.open_orders} orders, there are {orders}")
-        self.check(worst <= scope.max_position, f"{scope.text}: {worst} at worst, the limit is {scope.max_position}")
-        self.check(orders <= scope.max_open_orders, f"{scope.text}: {orders} orders, {scope.max_open_orders} allowed")
-        self.check(scope.gross <= scope.max_gross_notional, f"{scope.text}: gross {scope.gross} is above the limit")
+        self.check(
+            scope.worst == worst, f"{scope.text}: counts {scope.worst} at worst, its orders make {worst}"
+        )
+        self.check(
+            scope.open_orders == orders,
+            f"{scope.text}: counts {scope.open_orders} orders, there are {orders}",
+        )
+        self.check(
+            worst <= scope.max_position, f"{scope.text}: {worst} at worst, the limit is {scope.max_position}"
+        )
+        self.check(
+            orders <= scope.max_open_orders, f"{scope.text}: {orders} orders, {scope.max_open_orders} allowed"
+        )
+        self.check(
+            scope.gross <= scope.max_gross_notional, f"{scope.text}: gross {scope.gross} is above the limit"
+        )
 
 
 def _worst(line: Line, opened: list[int]) -> int:
@@ -561,7 +624,9 @@ class ReplayTrue(Checker):
         for entry in node.journal:
             actor.replay(entry)
         here: Any = node.actor
-        self.check(actor.state_digest() == here.state_digest(), f"{node.name}: its journal gives another state")
+        self.check(
+            actor.state_digest() == here.state_digest(), f"{node.name}: its journal gives another state"
+        )
 
 
 ALL: Final[tuple[type[Checker], ...]] = (

@@ -11,6 +11,7 @@ from engine.common.clock import SECOND
 from engine.config import Config
 from engine.guard.actor import Guard
 from engine.messages.commands import Arm
+from engine.order_entry.actor import OrderEntry
 from engine.runtime.virtual import VirtualWorld
 from engine.tools.simulation.comparison import differences
 from engine.tools.simulation.faults import TOOL, FaultPlan
@@ -19,6 +20,7 @@ from engine.tools.simulation.settings import drawn
 
 RECOVER_S: Final = 90.0
 SETTLE_S: Final = 2.0
+SURE_S: Final = 90.0
 QUIESCE_S: Final = 40.0
 AGREE_S: Final = 40.0
 FAULT_EVERY_NS: Final = 700_000_000
@@ -96,7 +98,9 @@ def run(
         invariant=invariant,
         trace_hash=world.trace_hash,
         steps=world.steps,
-        fills=next(a.fills for a in venue.exchange.accounts.values() if not a.synthetic) if venue is not None else 0,  # type: ignore[attr-defined]
+        fills=next(a.fills for a in venue.exchange.accounts.values() if not a.synthetic)
+        if venue is not None
+        else 0,  # type: ignore[attr-defined]
         virtual_s=(world.mono_ns - start_ns) / SECOND,
         wall_s=time.perf_counter() - began,
         faults=plan.happened if plan is not None else {},
@@ -116,7 +120,13 @@ def _recover(world: VirtualWorld) -> None:
         if guard.halting.kill.latches and world.mono_ns - asked >= SECOND:
             asked = world.mono_ns
             for scope in guard.halting.kill.latches:
-                arm = Arm(request_id="heal", why="over", who="simulation", strategy=scope.strategy, symbol=scope.symbol)
+                arm = Arm(
+                    request_id="heal",
+                    why="over",
+                    who="simulation",
+                    strategy=scope.strategy,
+                    symbol=scope.symbol,
+                )
                 world.tell("guard", "guard.orders", arm, TOOL)
         return guard.gate.open and not guard.halting.kill.latches
 
@@ -130,12 +140,24 @@ def _quiesce(world: VirtualWorld) -> None:
     """End in the supervisor's order, and compare."""
     workers = [name for name in world.nodes if name.startswith("strategy.")]
     for names in (workers, ["guard"], ["order_entry"], ["drop_copy"]):
+        if names == ["order_entry"] and not world.run(SURE_S, lambda: _sure(world)):
+            raise Unrecovered(
+                f"requests without an answer or orders in doubt after {SURE_S:.0f} s without a fault"
+            )
         for name in names:
             world.nodes[name].step("", lambda actor, now: actor.quiesce(now))
         if not world.run(QUIESCE_S, lambda names=names: _quiesced(world, names)):  # type: ignore[misc]
             raise Unrecovered(f"{', '.join(names)} did not finish what was open within {QUIESCE_S:.0f} s")
     if not world.run(AGREE_S, lambda: not differences(world)):
         raise Unrecovered("at rest: " + "; ".join(differences(world)))
+
+
+def _sure(world: VirtualWorld) -> bool:
+    """Say whether order entry knows of everything what became of it; a report that was lost takes its time to be missed."""
+    order_entry = world.nodes["order_entry"].actor
+    assert isinstance(order_entry, OrderEntry), "order_entry is an OrderEntry"
+    ledger = order_entry.ledger
+    return not (order_entry.desk.sent or ledger.unknown or any(o.requests for o in ledger.orders.values()))
 
 
 def _quiesced(world: VirtualWorld, names: list[str]) -> bool:

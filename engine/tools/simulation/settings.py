@@ -31,11 +31,14 @@ def drawn(config: Config, seed: int) -> tuple[Config, dict[str, type]]:
     tier = rng.choice(_TIERS)
     assert config.venue is not None, "only an embedded venue can be simulated"
     markets = {symbol: replace(market, trades_per_s=6) for symbol, market in config.venue.markets.items()}
-    strategies, classes = {}, {}
+    strategies = {}
+    classes: dict[str, type] = {}
     for name, strategy in config.strategies.items():
         restless = rng.random() < 0.75
         settings = {"seed": seed, "percent": rng.randint(5, 50)} if restless else strategy.config
-        strategies[name] = replace(strategy, config=settings, conflate=rng.random() < 0.7, cancel_on_exit=rng.random() < 0.7)
+        strategies[name] = replace(
+            strategy, config=settings, conflate=rng.random() < 0.7, cancel_on_exit=rng.random() < 0.7
+        )
         if restless:
             classes[name] = Restless
     drawn_config = replace(

@@ -55,6 +55,17 @@ def test_what_was_not_asked_for_is_counted_and_never_below_zero():
     assert made.available(SECOND) == 0
 
 
+def test_what_was_spent_without_tokens_is_owed_up_to_a_whole_bucket():
+    """Order entry's own cancels take what flows in; what they took can't be granted to the guard a second time."""
+    made = budget()
+    made.spent(100, SECOND)
+    made.spent(30, SECOND)
+    assert not made.take_cancel(SECOND + 300_000_000)  # 30 tokens flowed in, all of them owed
+    assert made.take_cancel(SECOND + 400_000_000)
+    made.spent(10_000, 2 * SECOND)
+    assert made.take_cancel(3 * SECOND + 100_000_000)
+
+
 def test_costs_are_by_message_type():
     made = budget(costs={"D": 5, "F": 2, "G": 7, "q": 50, "A": 20})
     assert (made.cost_new, made.cost_cancel, made.cost_replace, made.cost_mass, made.cost_logon) == (
