@@ -124,6 +124,7 @@ def build(name: str, config: Config, runtime: "ProcessRuntime", *, dry_run: bool
 
 
 def _build_venue(config: Config, runtime: "ProcessRuntime") -> Actor:
+    from engine.runtime.venue_archive import JournalArchive
     from engine.venue.accounts import VenueKey
     from engine.venue.actor import Venue
 
@@ -135,7 +136,8 @@ def _build_venue(config: Config, runtime: "ProcessRuntime") -> Actor:
         VenueKey(api_key=record.api_key, account=record.account, sessions=tuple(record.sessions))
         for record in records
     ]
-    actor = Venue(config, runtime, keys.verifier(public), random.Random(config.venue.seed), accounts)  # noqa: S311 - synthetic flow, not a secret
+    archive = JournalArchive(runtime.journal.path) if runtime.journal and keeps_state("venue", config) else None
+    actor = Venue(config, runtime, keys.verifier(public), random.Random(config.venue.seed), accounts, archive)  # noqa: S311 - synthetic flow, not a secret
     host, ports = config.venue.host, config.venue.ports
     runtime.on_started = lambda: links.listen_all(runtime.links, directory, host, ports, venue_keys.SESSIONS)
     return actor

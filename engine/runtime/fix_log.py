@@ -10,10 +10,14 @@ _RAW_DATA = re.compile(rb"\x0196=[^\x01]*(?=\x01)")
 _BYTES_MAX: Final = 64 << 20
 _KEPT: Final = 4
 _PARTIAL_BYTES_MAX: Final = 1 << 16
+_WAITING_BYTES_MAX: Final = 1 << 18
 
 
 class FixLog:
     """Appends what went over one session's links.
+
+    Attributes:
+        lost_bytes: of lines that the disk did not take.
 
     Args:
         path: the file; older ones are `path.1` to `path.4`.
@@ -24,11 +28,13 @@ class FixLog:
         self._path = path
         self._masks = [(text.encode(), text[:4].encode() + b"***") for text in secrets if text]
         self._partial: dict[str, bytes] = {}
+        self._lines: list[bytes] = []
+        self._waiting = 0
+        self.lost_bytes = 0
         self._open()
 
     def _open(self) -> None:
-        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._file = os.fdopen(handle, "ab", buffering=1 << 16)
+        self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._size = os.path.getsize(self._path)
 
     def add(self, link: str, direction: str, data: bytes, wall_ns: int) -> None:
@@ -48,10 +54,10 @@ class FixLog:
         for secret, mask in self._masks:
             data = data.replace(secret, mask)
         body = head + data.replace(b"\x018=FIX", b"\x01\n" + head + b"8=FIX").replace(b"\x01", b"|") + b"\n"
-        self._file.write(body)
-        self._size += len(body)
-        if self._size > _BYTES_MAX:
-            self._rotate()
+        self._lines.append(body)
+        self._waiting += len(body)
+        if self._waiting > _WAITING_BYTES_MAX:
+            self.flush()
 
     def forget(self, link: str) -> None:
         """A link is gone: so are its partial messages."""
@@ -59,7 +65,7 @@ class FixLog:
         self._partial.pop(">" + link, None)
 
     def _rotate(self) -> None:
-        self._file.close()
+        os.close(self._handle)
         for number in range(_KEPT, 0, -1):
             older = f"{self._path}.{number - 1}" if number > 1 else self._path
             if os.path.exists(older):
@@ -67,5 +73,15 @@ class FixLog:
         self._open()
 
     def flush(self) -> None:
-        """Hand what is buffered to the system."""
-        self._file.flush()
+        """Hand what is buffered to the system. A disk that takes nothing costs log lines (`lost_bytes`), never the session."""
+        body, self._lines = b"".join(self._lines), []
+        self._waiting = 0
+        if not body:
+            return
+        try:
+            os.write(self._handle, body)
+            self._size += len(body)
+            if self._size > _BYTES_MAX:
+                self._rotate()
+        except OSError:
+            self.lost_bytes += len(body)

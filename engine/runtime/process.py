@@ -16,6 +16,7 @@ the actor has been told (`on_journal_failed`) and may write only what needs no r
 A receive on the same socket as a send can swallow the socket's edge: sockets that were sent on are looked at again.
 """
 
+import contextlib
 import functools
 import gc
 import os
@@ -179,8 +180,8 @@ class ProcessRuntime:
         if len(self._said) > 1000:
             self._said.clear()
         self._said[text] = self.now.mono_ns
-        sys.stderr.write(f"{iso_time(self.now.wall_ns)} {level} {text}\n")
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # a full disk must not end a process that still has orders to cancel
+            os.write(2, f"{iso_time(self.now.wall_ns)} {level} {text}\n".encode())
         self._notices.append(control.Notice(name=self.name, level=level, text=text, wall_ns=self.now.wall_ns))
 
     # -- descriptors
@@ -402,7 +403,7 @@ class ProcessRuntime:
                 self._records.clear()
                 self.log(
                     "alert",
-                    f"{error}; the reserve was freed and the batch recorded: new orders stop until there is space",
+                    f"{error}; the reserve was freed and the batch recorded; from now on what happens is held in memory until there is space",
                 )
                 self.actor.on_journal_failed(str(error), self.now)
                 self._hold()
@@ -417,7 +418,7 @@ class ProcessRuntime:
         self._writes = []
         for link in cut:
             self.links.abort(link, "the journal can't be written")
-        self.log("alert", f"{error}: new orders stop; what happens is held in memory until it can be written")
+        self.log("alert", f"{error}: what happens is held in memory until it can be written")
         self.actor.on_journal_failed(str(error), self.now)
 
     def _hold(self) -> None:
@@ -543,6 +544,8 @@ class ProcessRuntime:
         metrics["busy_p99_us"] = self.busy.quantile(0.99) // 1000
         if self.malformed:
             metrics["malformed"] = self.malformed
+        if self.fix_log is not None and self.fix_log.lost_bytes:
+            metrics["fix_log_lost_bytes"] = self.fix_log.lost_bytes
         if self.refused_sends:
             metrics["refused_sends"] = self.refused_sends
         status = Status(state=status.state, detail=status.detail, sessions=status.sessions, metrics=metrics)

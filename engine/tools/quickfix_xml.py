@@ -30,7 +30,10 @@ _TYPES: Final = {
 
 def quickfix_xml() -> str:
     """Return the dictionary, header, trailer, messages and fields."""
-    lines = ["<?xml version='1.0' encoding='UTF-8'?>", "<fix type='FIXT' major='1' minor='1' servicepack='0'>"]
+    lines = [
+        "<?xml version='1.0' encoding='UTF-8'?>",
+        "<fix type='FIXT' major='1' minor='1' servicepack='0'>",
+    ]
     lines.append("  <header>")
     lines += [_use(tag, required=required, indent=4) for tag, required in _HEADER]
     lines += ["  </header>", "  <trailer>", _use(10, required=True, indent=4), "  </trailer>", "  <messages>"]
@@ -76,7 +79,11 @@ def _field(field: FieldSpec, *, is_count: bool) -> list[str]:
     if field.open:
         return [head + "/>"]
     values = sorted(field.values)
-    return [head + ">", *(f"      <value enum='{v}' description='VALUE_{v}'/>" for v in values), "    </field>"]
+    return [
+        head + ">",
+        *(f"      <value enum='{v}' description='VALUE_{v}'/>" for v in values),
+        "    </field>",
+    ]
 
 
 def _type(field: FieldSpec, *, is_count: bool) -> str:

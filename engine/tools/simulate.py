@@ -152,7 +152,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="scripts/simulate", description="Run engines on virtual time, with their embedded venues."
     )
     parser.add_argument("config", nargs="?", default="configs/demo.toml", help="default configs/demo.toml")
-    parser.add_argument("--for", dest="duration", metavar="TIME", help="virtual time of one run without faults")
+    parser.add_argument(
+        "--for", dest="duration", metavar="TIME", help="virtual time of one run without faults"
+    )
     parser.add_argument("--minutes", type=float, metavar="M", help="virtual time with faults")
     parser.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
     parser.add_argument("--seeds", type=int, metavar="N", help="search N seeds for violations")

@@ -102,7 +102,9 @@ def description(directory: str) -> list[str]:
     """Return how a client logs on to the venue of a run directory, line by line, for a human."""
     found = places(directory)
     lines = [f"certificate authority  {found['ca']}", "", "TargetCompID  host and port"]
-    lines += [f"{session:12}  {place['host']}:{place['port']}" for session, place in found["sessions"].items()]
+    lines += [
+        f"{session:12}  {place['host']}:{place['port']}" for session, place in found["sessions"].items()
+    ]
     for account in dict.fromkeys(key["account"] for key in found["keys"]):
         lines += ["", f"account {account}: SenderCompID (API key), sessions, private key"]
         lines += [
@@ -118,8 +120,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="scripts/venue", description="Start the embedded venue alone, for any FIX client."
     )
     parser.add_argument("file", nargs="?", default="", metavar="CONFIG", help="the same as --config")
-    parser.add_argument("--config", default="", metavar="FILE", help="a configuration with a [venue]; default: two markets")
-    parser.add_argument("--run", default=".run/venue", metavar="DIR", help="run directory (default .run/venue)")
+    parser.add_argument(
+        "--config", default="", metavar="FILE", help="a configuration with a [venue]; default: two markets"
+    )
+    parser.add_argument(
+        "--run", default=".run/venue", metavar="DIR", help="run directory (default .run/venue)"
+    )
     parser.add_argument("--json", action="store_true", help="say where everything is as one JSON line")
     parser.add_argument(
         "--key",
@@ -129,10 +135,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="API_KEY=PUBLIC_KEY_FILE",
         help="register a key of yours (RSA, PEM)",
     )
-    parser.add_argument("--account", default=venue_keys.MAIN_ACCOUNT, help="whose the keys of --key are (default main)")
-    parser.add_argument("--for", dest="duration", default="", metavar="TIME", help="end by itself after 30s ...")
+    parser.add_argument(
+        "--account", default=venue_keys.MAIN_ACCOUNT, help="whose the keys of --key are (default main)"
+    )
+    parser.add_argument(
+        "--for", dest="duration", default="", metavar="TIME", help="end by itself after 30s ..."
+    )
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--dictionary", action="store_true", help="print the messages as QuickFIX XML and end")
+    parser.add_argument(
+        "--dictionary", action="store_true", help="print the messages as QuickFIX XML and end"
+    )
     return parser
 
 
@@ -140,7 +152,9 @@ def _register(directory: str, host: str, accounts: list[str], arguments: argpars
     """Make the venue's own keys and take those of the command line in."""
     known = (venue_keys.MAIN_ACCOUNT, *accounts)
     if arguments.account not in known:
-        raise UsageError(f"--account {arguments.account}: there is no such account; known: {', '.join(known)}")
+        raise UsageError(
+            f"--account {arguments.account}: there is no such account; known: {', '.join(known)}"
+        )
     venue_keys.ensure(directory, host, accounts)
     for text in arguments.keys:
         api_key, equals, path = text.partition("=")
@@ -173,7 +187,9 @@ def _serve(config: Config, directory: str, arguments: argparse.Namespace) -> int
         try:
             listen()
         except OSError as error:
-            raise ConfigError(f"venue.ports: can't listen on {config.venue and config.venue.host}: {error}") from None
+            raise ConfigError(
+                f"venue.ports: can't listen on {config.venue and config.venue.host}: {error}"
+            ) from None
         text = json.dumps(places(directory)) if arguments.json else "\n".join(description(directory))
         print(text, flush=True)
 
@@ -210,10 +226,14 @@ def _fault(argv: list[str]) -> int:
     from engine.bus.sockets import tool_socket
     from engine.messages.control import VenueFault, VenueReply
 
-    parser = argparse.ArgumentParser(prog="scripts/venue fault", description="Make a running venue misbehave.")
+    parser = argparse.ArgumentParser(
+        prog="scripts/venue fault", description="Make a running venue misbehave."
+    )
     parser.add_argument("kind", help="see docs/venue.md")
     parser.add_argument("rest", nargs="*", metavar="SESSION or NAME=VALUE")
-    parser.add_argument("--run", default=".run/venue", metavar="DIR", help="run directory (default .run/venue)")
+    parser.add_argument(
+        "--run", default=".run/venue", metavar="DIR", help="run directory (default .run/venue)"
+    )
     arguments = parser.parse_args(argv)
     sessions = [part for part in arguments.rest if "=" not in part]
     if len(sessions) > 1:
@@ -231,6 +251,8 @@ def _fault(argv: list[str]) -> int:
     finally:
         bus.close()
     if reply is None:
-        raise NotRunningError(f"{directory}: no venue answers; start one with scripts/venue or scripts/launch")
+        raise NotRunningError(
+            f"{directory}: no venue answers; start one with scripts/venue or scripts/launch"
+        )
     print(reply.text or "ok")
     return EXIT_OK if reply.ok else EXIT_FAILURE

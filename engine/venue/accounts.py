@@ -141,7 +141,6 @@ class Account:
             equity += held.qty * marks[name] * terms.multiplier - held.cost
         return due <= equity
 
-
     def under_maintenance(self, markets: dict[str, Market], marks: dict[str, int]) -> bool:
         """Tell whether equity no longer covers the maintenance margin of the positions that are held."""
         due, equity, held_any = 0, self.cash, False

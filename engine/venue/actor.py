@@ -34,7 +34,7 @@ from engine.venue.accounts import VenueKey
 from engine.venue.drop_copy_gateway import DropCopyGateway
 from engine.venue.fault_desk import FaultDesk
 from engine.venue.flow import Flow, Random
-from engine.venue.history import History
+from engine.venue.history import Archive, History
 from engine.venue.market_gateway import MarketGateway
 from engine.venue.order import REJECTED, Owner
 from engine.venue.order_gateway import OrderGateway
@@ -77,12 +77,19 @@ class Venue(Actor):
         verify: (api_key, message, base64 signature) to whether the signature is good.
         rng: seeded generator of the synthetic flow.
         accounts: the API keys and whose they are; keys of one account share it.
+        archive: reads reports back from the journal; None keeps three hours of them in memory.
     """
 
     name = "venue"
 
     def __init__(
-        self, config: Config, out: Outbox, verify: Verify, rng: Random, accounts: list[VenueKey]
+        self,
+        config: Config,
+        out: Outbox,
+        verify: Verify,
+        rng: Random,
+        accounts: list[VenueKey],
+        archive: Archive | None = None,
     ) -> None:
         super().__init__(out)
         assert config.venue is not None, "the embedded venue needs a [venue] section"
@@ -92,7 +99,7 @@ class Venue(Actor):
         venue = config.venue
         names = list(dict.fromkeys([*(key.account for key in accounts), *venue.accounts]))
         self.exchange = exchange_of(config, venue, names)
-        self.history = History()
+        self.history = History(archive)
         self.connections: dict[str, Connection] = {}
         self.plan = faults.FaultPlan()
         self.wire = WireFaults(venue.seed)
@@ -116,7 +123,7 @@ class Venue(Actor):
         )
         self._flow = Flow(self.exchange, flow_markets(venue), venue.book_changes_per_s, rng)
         self._fault_desk = FaultDesk(self)
-        self._restart = Restart(self._retention)
+        self._restart = Restart(self._retention, archived=archive is not None)
         self._touched: dict[str, Connection] = {}
         self._hold_next = 0
         self._held: Report | None = None
@@ -133,7 +140,7 @@ class Venue(Actor):
     def start(self, now: Now) -> None:
         for text in self._restart.apply(self.exchange, self.history, self._owners, now):
             self.out.log("warning", text)
-        self._restart = Restart(self._retention)
+        self._restart = Restart(self._retention)  # what was collected is in place now
         for owner in self._owners.values():
             if owner.flags.cancel_on_disconnect and owner.orders:
                 self.dispatch(self.exchange.cancel_all_of(owner, now), now)

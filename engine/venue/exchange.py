@@ -8,7 +8,7 @@ Rules that hold here (venue.md section 4):
 * An order is in exactly one of: its book (open), or closed. leaves + cum = qty while it is open.
 * Open orders' notional is reserved in their account from acceptance to the end; margin is looked at before.
 * ClOrdIDs are unique per account, every id of an order's chain names it. Closed orders are remembered for three hours,
-  as long as drop copy looks back, and their ids may or may not come again, as configured ([?] in venue.md).
+  as long as drop copy looks back (the newest 50,000 of them), and their ids may or may not come again, as configured ([?] in venue.md).
 * New is folded into the first Trade when both fall into one step, unless the owner's 21026 says otherwise.
 * A new order of type DAY ends at 23:59:59.999 New York time; a GTD of the past acts as IOC.
 * After every trade each account is held to its maintenance margin (engine.venue.liquidation).
@@ -50,7 +50,8 @@ from engine.venue.reports import (
 )
 
 REMEMBER_NS: Final = 3 * 3600 * SECOND
-_CLOSED_MAX = 500_000
+CLOSED_MAX: Final = 50_000
+_EXPIRIES_SLACK: Final = 1000
 _NEW_YORK = ZoneInfo("America/New_York")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BAND_TICKS = 1000  # of 0.0001 dollar
@@ -117,7 +118,7 @@ class Exchange:
         """Open a step; the synthetic flow calls it before its orders, requests do it themselves."""
         self._reports.begin(now)
         closed = self._closed
-        while closed and (now.wall_ns - closed[0][0] > REMEMBER_NS or len(closed) > _CLOSED_MAX):
+        while closed and (now.wall_ns - closed[0][0] > REMEMBER_NS or len(closed) > CLOSED_MAX):
             self._forget(closed.popleft()[1])
 
     def end(self) -> list[ExchangeEvent]:
@@ -329,7 +330,7 @@ class Exchange:
             order.priority = self._orders_made = self._orders_made + 1
             book.rest(order)
             if order.expire_ns:
-                heapq.heappush(self._expiries, (order.expire_ns, order.priority, order))
+                self._push_expiry(order)
             if not order.announced:
                 self._reports.order_event(order, o.NEW, o.NEW)
 
@@ -594,12 +595,16 @@ class Exchange:
         """End a pause."""
         self.paused = ""
 
+    def _push_expiry(self, order: Order) -> None:
+        if len(self._expiries) > 2 * len(self.open) + _EXPIRIES_SLACK:  # most are of orders that ended before
+            self._expiries = [entry for entry in self._expiries if not _is_over(entry)]
+            heapq.heapify(self._expiries)
+        heapq.heappush(self._expiries, (order.expire_ns, order.priority, order))
+
     @property
     def next_expiry_ns(self) -> int | None:
         """Wall time of the next DAY or GTD end, or None; ends of closed orders are dropped on the way."""
-        while self._expiries and (
-            self._expiries[0][2].closed or self._expiries[0][1] != self._expiries[0][2].priority
-        ):
+        while self._expiries and _is_over(self._expiries[0]):
             heapq.heappop(self._expiries)
         return self._expiries[0][0] if self._expiries else None
 
@@ -662,11 +667,16 @@ class Exchange:
         self._orders_made = max(self._orders_made, order.priority)
         self.books[order.symbol].rest(order)
         if order.expire_ns:
-            heapq.heappush(self._expiries, (order.expire_ns, order.priority, order))
+            self._push_expiry(order)
 
     def _index(self, order: Order) -> None:
         for cl_ord_id in order.cl_ord_ids:
             self._ids[order.account][cl_ord_id] = order
+
+
+def _is_over(expiry: tuple[int, int, Order]) -> bool:
+    """Tell whether an expiry's order is closed or has another one by now."""
+    return expiry[2].closed or expiry[1] != expiry[2].priority
 
 
 def _hide(event: ExchangeEvent, owner: Owner) -> ExchangeEvent:

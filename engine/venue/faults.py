@@ -30,8 +30,8 @@ class Kind(NamedTuple):
     needs_session: bool = False
 
 
-_COUNT: Final = {"count": (1, 1, COUNT_MAX)}
-_MS: Final = {"ms": (None, 0, 600_000)}
+_COUNT: Final[dict[str, tuple[int | None, int, int]]] = {"count": (1, 1, COUNT_MAX)}
+_MS: Final[dict[str, tuple[int | None, int, int]]] = {"ms": (None, 0, 600_000)}
 _ORDER: Final = ("account", "symbol", "price")
 
 KINDS: Final = {
@@ -43,7 +43,9 @@ KINDS: Final = {
     "half_open": Kind("connections go dead both ways, and nobody is told", needs_session=True),
     "unanswered_test_request": Kind("connections hear and obey but say nothing any more", needs_session=True),
     "already_exists": Kind("the next N Logons are refused with `already exists`", numbers=_COUNT),
-    "sequence_gap": Kind("N numbers are left out before the next message", numbers=_COUNT, needs_session=True),
+    "sequence_gap": Kind(
+        "N numbers are left out before the next message", numbers=_COUNT, needs_session=True
+    ),
     "sequence_low": Kind("the next message's number is N too low", numbers=_COUNT, needs_session=True),
     "sequence_reset": Kind(
         "SequenceReset to a number above the next (gap_fill=yes: as a gap fill)",
@@ -64,7 +66,9 @@ KINDS: Final = {
         needs_session=True,
     ),
     "split": Kind("every byte to the client leaves alone", choices={"on": ("yes", "no")}, needs_session=True),
-    "coalesce": Kind("what is sent within so many ms leaves at once (0: no longer)", numbers=_MS, needs_session=True),
+    "coalesce": Kind(
+        "what is sent within so many ms leaves at once (0: no longer)", numbers=_MS, needs_session=True
+    ),
     "bad_checksum": Kind("the next N writes begin with a wrong CheckSum", numbers=_COUNT, needs_session=True),
     "bad_length": Kind("the next N writes begin with a wrong BodyLength", numbers=_COUNT, needs_session=True),
     # reports
@@ -76,11 +80,14 @@ KINDS: Final = {
     ),
     # orders
     "exchange_unavailable": Kind(
-        "the next new order is answered EXCHANGE_UNAVAILABLE, applied or not", choices={"applied": ("no", "yes")}
+        "the next new order is answered EXCHANGE_UNAVAILABLE, applied or not",
+        choices={"applied": ("no", "yes")},
     ),
     "internal_error": Kind("the next new order is answered INTERNAL_ERROR, not applied"),
     "stale": Kind("the next new order is refused as stale (venue.stale_code)"),
-    "refuse": Kind("the next new order is refused, or accepted and cancelled, with text=TEXT", free=("text",)),
+    "refuse": Kind(
+        "the next new order is refused, or accepted and cancelled, with text=TEXT", free=("text",)
+    ),
     # the venue
     "trading_pause": Kind("no new orders, no amends; cancels work"),
     "exchange_pause": Kind("nothing works"),
@@ -90,17 +97,26 @@ KINDS: Final = {
         choices={"state": ("open", "inactive", "closed")},
         free=("symbol",),
     ),
-    "skew": Kind("the venue's clock is so far ahead (or behind: negative)", numbers={"ms": (None, -86_400_000, 86_400_000)}),
+    "skew": Kind(
+        "the venue's clock is so far ahead (or behind: negative)",
+        numbers={"ms": (None, -86_400_000, 86_400_000)},
+    ),
     # the account
     "liquidate": Kind("the account is liquidated, whatever its margin", free=("account",)),
-    "exit_trigger": Kind("a system order reduces a position", numbers={"qty": (None, 1, COUNT_MAX)}, free=_ORDER[:2]),
+    "exit_trigger": Kind(
+        "a system order reduces a position", numbers={"qty": (None, 1, COUNT_MAX)}, free=_ORDER[:2]
+    ),
     "foreign_order": Kind(
         "another session of the account sends an order",
         numbers={"qty": (None, 1, COUNT_MAX)},
         choices={"side": ("1", "2"), "tif": ("1", "3")},
         free=_ORDER,
     ),
-    "cash": Kind("the account's cash is so many dollars", numbers={"dollars": (None, -(10**9), 10**9)}, free=("account",)),
+    "cash": Kind(
+        "the account's cash is so many dollars",
+        numbers={"dollars": (None, -(10**9), 10**9)},
+        free=("account",),
+    ),
 }
 
 

@@ -3,10 +3,12 @@
 Rejects and Pending reports are never in it. Ends of a range are ExecIDs, compared as (clock, event), both inclusive.
 "Too small" means before what is kept: the venue's documents know no way to ask for everything, so a range must begin
 at a report of the window, or at least after the clock that the window begins with.
+
+With an archive (the journal, read back) memory holds each account's newest reports only, and the rest comes from there.
 """
 
 from bisect import bisect_left, bisect_right
-from typing import Final
+from typing import Final, Protocol
 
 from engine.common.clock import SECOND
 from engine.kalshi.messages import ExecutionReport
@@ -21,19 +23,35 @@ BEGIN_TOO_SMALL: Final = 3
 END_TOO_LARGE: Final = 4
 NOT_ENABLED: Final = 5
 
+RECENT_MAX: Final = 10_000
+_CUT_AT: Final = 1000
+
 Key = tuple[int, int]
+
+
+class Archive(Protocol):
+    """Where reports are that left memory."""
+
+    def reports(self, account: str, begin: Key, end: Key) -> list[ExecutionReport]:
+        """Return an account's reports from begin (inclusive) to end (exclusive), rejects aside, in order."""
 
 
 class History:
     """Reports by account and ExecID, and how far back they reach.
 
+    Args:
+        archive: holds what `recent_max` reports an account leave no room for; None keeps all in memory.
+
     Attributes:
         first: the oldest ExecID that a request may begin with.
     """
 
-    __slots__ = ("_accounts", "_marks", "first")
+    __slots__ = ("_accounts", "_archive", "_cut", "_marks", "_recent_max", "first")
 
-    def __init__(self) -> None:
+    def __init__(self, archive: Archive | None = None, recent_max: int = RECENT_MAX) -> None:
+        self._archive = archive
+        self._recent_max = recent_max
+        self._cut: set[str] = set()  # accounts whose older reports are in the archive only
         self._accounts: dict[str, tuple[list[Key], list[ExecutionReport]]] = {}
         self._marks: list[tuple[int, Key]] = []  # (wall_ns, the clock then), about every ten seconds
         self.first: Key = (0, 0)
@@ -47,6 +65,9 @@ class History:
         keys, reports = self._accounts.setdefault(account, ([], []))
         keys.append(key)
         reports.append(report)
+        if self._archive is not None and len(keys) >= self._recent_max + _CUT_AT:
+            del keys[:_CUT_AT], reports[:_CUT_AT]
+            self._cut.add(account)
         self.mark(key, wall_ns)
 
     def mark(self, key: Key, wall_ns: int) -> None:
@@ -77,8 +98,17 @@ class History:
             return END_TOO_LARGE
         keys, reports = self._accounts.get(account, ([], []))
         stop = len(keys) if end is None else bisect_right(keys, end)
-        return reports[bisect_left(keys, begin) : stop]
+        recent = reports[bisect_left(keys, begin) : stop]
+        if self._archive is None or account not in self._cut or not keys or begin >= keys[0]:
+            return recent
+        until = keys[0] if end is None or end >= keys[0] else (end[0], end[1] + 1)
+        return self._archive.reports(account, begin, until) + recent
+
+    def archived(self, account: str) -> None:
+        """Say that an account has older reports in the archive."""
+        self._cut.add(account)
 
     def exec_ids(self, account: str) -> list[str]:
-        """Return the ExecIDs of an account's reports, ascending."""
-        return [report.exec_id for report in self._accounts.get(account, ([], []))[1]]
+        """Return the ExecIDs of an account's reports of the last three hours, ascending."""
+        found = self.select(account, self.first, None, self.first)
+        return [report.exec_id for report in found] if isinstance(found, list) else []

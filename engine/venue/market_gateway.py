@@ -101,9 +101,7 @@ class MarketGateway:
         else:
             connection.session_reject(seq, "e", _INCORRECT_VALUE, 263, "value is incorrect for tag 263", now)
 
-    def status_changed(
-        self, connections: Iterable[Connection], halted: Halted, now: Now
-    ) -> list[Connection]:
+    def status_changed(self, connections: Iterable[Connection], halted: Halted, now: Now) -> list[Connection]:
         """Tell every connection that follows statuses that a pause began or ended; return those connections."""
         told = [connection for connection in connections if connection.statuses]
         for connection in told:

@@ -5,24 +5,37 @@ positions, open orders in their old priority, the ids of orders closed within th
 copy, order groups, and a clock above every ExecID that was ever issued.
 """
 
+from collections import deque
+from typing import Final
+
 import msgspec
 
-from engine.common.clock import MS, Now
-from engine.venue.exchange import REMEMBER_NS, Exchange
-from engine.venue.history import WINDOW_NS, History
+from engine.common.clock import MS, SECOND, Now
+from engine.venue.exchange import CLOSED_MAX, REMEMBER_NS, Exchange
+from engine.venue.history import RECENT_MAX, WINDOW_NS, History
 from engine.venue.order import REJECTED, Flags, OrderTerms, Owner
 from engine.venue.order_groups import Group
 from engine.venue.records import GroupChanged, Reported, RtNumbers, RtSent
 from engine.venue.retention import Retention
 
+_MARK_NS: Final = 10 * SECOND
+
 
 class Restart:
-    """Collects journal entries."""
+    """Collects journal entries: whatever is open, and of what is over no more than the running venue keeps.
 
-    def __init__(self, retention: Retention) -> None:
+    Args:
+        retention: takes the entries of KalshiRT. archived: older reports can be read back, so memory needs the newest only.
+    """
+
+    def __init__(self, retention: Retention, *, archived: bool = False) -> None:
         self._retention = retention
-        self._reports: list[Reported] = []
+        self._archived = archived
+        self._reports: deque[Reported] = deque(maxlen=RECENT_MAX if archived else None)
+        self._dropped = False
+        self._marks: list[tuple[int, int]] = []  # (wall_ns, clock) about every ten seconds
         self._orders: dict[str, Reported] = {}
+        self._closed: dict[str, Reported] = {}
         self._cash: dict[str, Reported] = {}
         self._positions: dict[tuple[str, str], Reported] = {}
         self._groups: dict[str, GroupChanged] = {}
@@ -41,12 +54,25 @@ class Restart:
         self._clock = max(self._clock, entry.clock)
         if self._first is None:
             self._first = (entry.clock, 0)
+        if not self._marks or entry.wall_ns - self._marks[-1][0] >= _MARK_NS:
+            self._marks.append((entry.wall_ns, entry.clock))
         self._cash[entry.account] = entry
         self._positions[entry.account, entry.report.symbol] = entry
         if entry.order is not None:
-            self._orders[entry.order.order_id] = entry
+            self._take_order(entry, entry.order)
         if entry.report.exec_type != REJECTED:
+            self._dropped = self._dropped or len(self._reports) == self._reports.maxlen
             self._reports.append(entry)
+
+    def _take_order(self, entry: Reported, terms: OrderTerms) -> None:
+        if terms.leaves:
+            self._orders[terms.order_id] = entry
+            return
+        self._orders.pop(terms.order_id, None)
+        self._closed.pop(terms.order_id, None)
+        self._closed[terms.order_id] = entry
+        if len(self._closed) > CLOSED_MAX:
+            del self._closed[next(iter(self._closed))]
 
     def apply(self, exchange: Exchange, history: History, owners: dict[str, Owner], now: Now) -> list[str]:
         """Put everything in place; return what could not be, in words."""
@@ -62,11 +88,16 @@ class Restart:
             if account is not None and symbol in exchange.markets:
                 position = account.position(symbol)
                 position.qty, position.cost = entry.position_qty, entry.position_cost
+        for wall_ns, clock in self._marks:
+            if now.wall_ns - wall_ns > WINDOW_NS:
+                history.begin((clock, 0))
         for report in self._reports:
             if now.wall_ns - report.wall_ns <= WINDOW_NS:
                 history.add(report.account, (report.clock, report.event), report.report, report.wall_ns)
             else:
                 history.begin((report.clock, report.event + 1))
+        for owner in self._cash if self._dropped else ():
+            history.archived(owner)
         for group in self._groups.values():
             _restore_group(exchange, group)
         for kept in self._retention.sessions.values():
@@ -77,9 +108,8 @@ class Restart:
 
     def _restore_orders(self, exchange: Exchange, owners: dict[str, Owner], now: Now) -> list[str]:
         lost = []
-        for entry in sorted(
-            self._orders.values(), key=lambda entry: entry.order.priority if entry.order else 0
-        ):
+        remembered = [*self._closed.values(), *self._orders.values()]
+        for entry in sorted(remembered, key=lambda entry: entry.order.priority if entry.order else 0):
             terms = entry.order
             assert terms is not None, "only reports of orders are kept by order"
             if terms.account not in exchange.accounts or terms.symbol not in exchange.markets:

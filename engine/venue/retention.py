@@ -61,7 +61,9 @@ class Kept:
         self.next_target = 1
         self.first_kept = 1
         self.sent: deque[SentMessage] = deque()  # between connections only
-        self.times: deque[tuple[int, int]] = deque()  # (wall_ns, number) of what is kept, here or in the acceptor
+        self.times: deque[tuple[int, int]] = (
+            deque()
+        )  # (wall_ns, number) of what is kept, here or in the acceptor
         self.looked_ns = 0
 
     def snapshot(self) -> SessionSnapshot:

@@ -28,7 +28,12 @@ class Line:
     def sound(self) -> bool:
         """Whether nothing is wrong any more."""
         return not (
-            self.delay_ns or self.jitter_ns or self.coalesce_ns or self.split or self.bad_checksums or self.bad_lengths
+            self.delay_ns
+            or self.jitter_ns
+            or self.coalesce_ns
+            or self.split
+            or self.bad_checksums
+            or self.bad_lengths
         )
 
 

@@ -10,7 +10,6 @@ import xml.etree.ElementTree as ET
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-
 from integration.tiny_fix import TinyFix
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -20,7 +19,18 @@ class Alone:
     def __init__(self, run, *arguments):
         self.run = run
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "engine", "venue", "--run", str(run), "--json", "--for", "60s", *arguments],
+            [
+                sys.executable,
+                "-m",
+                "engine",
+                "venue",
+                "--run",
+                str(run),
+                "--json",
+                "--for",
+                "60s",
+                *arguments,
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -121,7 +131,9 @@ def test_a_registered_key_logs_on_and_kalshi_rt_goes_on_after_the_venues_restart
     }
 
     def connect(venue):
-        return TinyFix(venue.places["sessions"]["KalshiRT"], venue.places["ca"], "my-own-key", mine, "KalshiRT")
+        return TinyFix(
+            venue.places["sessions"]["KalshiRT"], venue.places["ca"], "my-own-key", mine, "KalshiRT"
+        )
 
     first = connect(venue)
     assert first.logon()[34] == "1"
@@ -182,7 +194,11 @@ def test_mistakes_are_one_line(tmp_path):
 
 def test_the_dictionary_is_quickfix_xml():
     done = subprocess.run(
-        [sys.executable, "-m", "engine", "venue", "--dictionary"], capture_output=True, text=True, cwd=ROOT, check=True
+        [sys.executable, "-m", "engine", "venue", "--dictionary"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
     )
     root = ET.fromstring(done.stdout)
     golden = ET.parse(os.path.join(ROOT, "tests", "golden", "kalshi-margin-dictionary.xml")).getroot()
@@ -197,7 +213,10 @@ def test_the_dictionary_is_quickfix_xml():
 
     def fields(tree):
         kinds = {"CURRENCY": "STRING"}
-        return {(f.get("number"), f.get("name"), kinds.get(f.get("type"), f.get("type"))) for f in tree.find("fields")}
+        return {
+            (f.get("number"), f.get("name"), kinds.get(f.get("type"), f.get("type")))
+            for f in tree.find("fields")
+        }
 
     assert shape(root) == shape(golden)
     assert fields(root) == fields(golden)

@@ -17,6 +17,7 @@ from engine.tools.simulation.comparison import differences
 from engine.tools.simulation.faults import TOOL, FaultPlan
 from engine.tools.simulation.invariants import InvariantBroken, watch_all
 from engine.tools.simulation.settings import drawn
+from engine.venue.actor import Venue
 
 RECOVER_S: Final = 90.0
 SETTLE_S: Final = 2.0
@@ -91,20 +92,24 @@ def run(
     except Exception as error:  # noqa: BLE001 - an actor that raises is what is looked for
         place = traceback.format_exception(error)[-4:]
         violation = f"{type(error).__name__}: {error}\n{''.join(place)}"
-    venue = world.nodes["venue"].actor
     return Outcome(
         seed=seed,
         violation=violation,
         invariant=invariant,
         trace_hash=world.trace_hash,
         steps=world.steps,
-        fills=next(a.fills for a in venue.exchange.accounts.values() if not a.synthetic)
-        if venue is not None
-        else 0,  # type: ignore[attr-defined]
+        fills=_fills(world),
         virtual_s=(world.mono_ns - start_ns) / SECOND,
         wall_s=time.perf_counter() - began,
         faults=plan.happened if plan is not None else {},
     )
+
+
+def _fills(world: VirtualWorld) -> int:
+    venue = world.nodes["venue"].actor
+    if not isinstance(venue, Venue):
+        return 0
+    return sum(account.fills for account in venue.exchange.accounts.values() if not account.synthetic)
 
 
 def _recover(world: VirtualWorld) -> None:

@@ -7,7 +7,11 @@ from engine.kalshi.codec import encode_body
 from engine.kalshi.messages import ExecutionReport
 from engine.venue.wire import report_body
 
-TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=255, exclude_characters="\x7f\xa0\xad"), min_size=1, max_size=8)
+TEXT = st.text(
+    st.characters(min_codepoint=33, max_codepoint=255, exclude_characters="\x7f\xa0\xad"),
+    min_size=1,
+    max_size=8,
+)
 MAYBE_TEXT = st.one_of(st.just(""), st.text("ABC_xyz019-", min_size=1, max_size=12))
 QTY = st.integers(0, 10**9)
 SIGNED = st.integers(-(10**12), 10**12)

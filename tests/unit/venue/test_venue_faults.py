@@ -1,11 +1,10 @@
 """Faults on command, per session: what the client sees, and that the exchange is none the worse for it."""
 
 import pytest
+from unit.venue.venue_world import World, bodies, config, frame, on, order, unframe
 
 from engine.common.clock import MS, SECOND
 from engine.venue import refusals as r
-from engine.venue.faults import KINDS
-from unit.venue.venue_world import World, bodies, config, frame, on, order, unframe
 
 
 def seqs(texts):
@@ -169,7 +168,11 @@ def test_every_documented_refusal_comes_on_command(text):
     client = on(world)
     assert world.fault("refuse", text=text) == "ok"
     (report,) = client.say("D", order("c1", 1, 1, "9.5000"))
-    assert f"|150=8|39=8|" in report and f"|103={r.NAMED[text].reason}|" in report and report.endswith(f"|58={text}|")
+    assert (
+        "|150=8|39=8|" in report
+        and f"|103={r.NAMED[text].reason}|" in report
+        and report.endswith(f"|58={text}|")
+    )
     assert world.truth().orders == []
     assert "|150=0|" in client.say("D", order("c2", 1, 1, "9.5000"))[0]
 
@@ -202,4 +205,3 @@ def test_commands_are_checked_before_anything_happens():
     ):
         answer = world.fault(kind, session, **arguments)
         assert answer == text if text is not None else answer != "ok"
-

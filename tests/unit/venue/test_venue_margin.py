@@ -1,10 +1,10 @@
 """What the engine never asked for: liquidation, exit triggers, orders of other sessions; and limits of a market."""
 
 import msgspec
-
-from engine.config import InstrumentConfig, VenueMarketConfig
-from engine.common.clock import SECOND
 from unit.venue.venue_world import T0, World, bodies, config, on, order
+
+from engine.common.clock import SECOND
+from engine.config import InstrumentConfig, VenueMarketConfig
 
 
 def traders(world):

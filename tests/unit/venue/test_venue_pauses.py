@@ -1,19 +1,35 @@
 """Trading pause, exchange pause, and the Thursday window in New York time (venue.md section 2)."""
 
 import pytest
+from unit.venue.venue_world import World, bodies, config, on, order
 
 from engine.common.clock import SECOND, parse_fix_time
 from engine.venue.schedule import Pauses, window_of
-from unit.venue.venue_world import World, bodies, config, on, order
 
 
 @pytest.mark.parametrize(
     ("at", "begins", "ends"),
     [
-        ("20260304-12:00:00.000", "20260305-08:00:00.000", "20260305-10:00:00.000"),  # the last one in winter time
-        ("20260305-10:00:00.000", "20260312-07:00:00.000", "20260312-09:00:00.000"),  # the first one in summer time
-        ("20261025-00:00:00.000", "20261029-07:00:00.000", "20261029-09:00:00.000"),  # the last one in summer time
-        ("20261029-09:00:00.000", "20261105-08:00:00.000", "20261105-10:00:00.000"),  # the first one in winter time
+        (
+            "20260304-12:00:00.000",
+            "20260305-08:00:00.000",
+            "20260305-10:00:00.000",
+        ),  # the last one in winter time
+        (
+            "20260305-10:00:00.000",
+            "20260312-07:00:00.000",
+            "20260312-09:00:00.000",
+        ),  # the first one in summer time
+        (
+            "20261025-00:00:00.000",
+            "20261029-07:00:00.000",
+            "20261029-09:00:00.000",
+        ),  # the last one in summer time
+        (
+            "20261029-09:00:00.000",
+            "20261105-08:00:00.000",
+            "20261105-10:00:00.000",
+        ),  # the first one in winter time
         ("20261126-09:59:59.999", "20261126-08:00:00.000", "20261126-10:00:00.000"),  # it is on
     ],
 )
@@ -78,7 +94,9 @@ def test_an_exchange_pause_lets_not_even_cancels_through():
     assert world.fault("exchange_pause") == "ok"
     assert "|11=c1|" in client.heard()[0]
     assert client.say("F", "11=c3|41=c2|54=1|55=BTC-PERP|")[0].endswith("|58=EXCHANGE_PAUSED|")
-    assert client.say("D", order("c4", 1, 10, "9.4000"))[0].endswith("|103=2|44=9.4000|60=20261124-15:00:00.000|58=EXCHANGE_PAUSED|")
+    assert client.say("D", order("c4", 1, 10, "9.4000"))[0].endswith(
+        "|103=2|44=9.4000|60=20261124-15:00:00.000|58=EXCHANGE_PAUSED|"
+    )
     assert bodies(client.say("q", "11=m|530=6|"))[0].endswith("|531=0|532=99|")
     world.fault("resume")
     assert "|150=4|" in client.say("F", "11=c5|41=c2|54=1|55=BTC-PERP|")[0]
@@ -97,12 +115,14 @@ def test_sessions_are_dropped_in_maintenance_as_configured(switch, again):
 
 
 @pytest.mark.parametrize(
-    ("switch", "answer"), [("continue", "35=A|"), ("reset", "35=5|58=ResetSeqNumFlag(141) must be Y after maintenance|")]
+    ("switch", "answer"),
+    [("continue", "35=A|"), ("reset", "35=5|58=ResetSeqNumFlag(141) must be Y after maintenance|")],
 )
 def test_kalshi_rt_goes_on_over_maintenance_or_must_reset(switch, answer):
     """[?] Two pages disagree."""
     world = World(
-        config(maintenance="disconnect", rt_after_maintenance=switch), now=parse_fix_time("20261126-07:59:59.000")
+        config(maintenance="disconnect", rt_after_maintenance=switch),
+        now=parse_fix_time("20261126-07:59:59.000"),
     )
     client = world.client("KalshiRT", "key-oe")
     client.logon()

@@ -1,7 +1,8 @@
 """KalshiRT: numbers and messages go on over connections, over maintenance and over the venue's own restart."""
 
-from engine.common.clock import SECOND
 from unit.venue.venue_world import T0, World, bodies, config, on, order
+
+from engine.common.clock import SECOND
 
 HOUR = 3600 * SECOND
 

@@ -1,10 +1,10 @@
 """Every point that the venue's documents leave open is a switch; here each is played both ways."""
 
 import pytest
+from unit.venue.venue_world import World, bodies, config, frame, on, order
 
 from engine.common.clock import MS, SECOND, fix_time
 from engine.config import RateConfig
-from unit.venue.venue_world import World, bodies, config, frame, on, order
 
 
 def test_new_before_trade_is_taken_ignored_or_refused_by_its_tag():
@@ -25,7 +25,12 @@ def test_new_before_trade_is_taken_ignored_or_refused_by_its_tag():
 
 @pytest.mark.parametrize(
     ("switch", "gateway", "write"),
-    [("session", "KalshiMD", 0), ("session", "KalshiNR", 10), ("write", "KalshiMD", 10), ("read", "KalshiNR", 0)],
+    [
+        ("session", "KalshiMD", 0),
+        ("session", "KalshiNR", 10),
+        ("write", "KalshiMD", 10),
+        ("read", "KalshiNR", 0),
+    ],
 )
 def test_logon_drains_the_bucket_that_is_configured(switch, gateway, write):
     world = World(config(tier="Premier", logon_bucket=switch))
@@ -63,7 +68,9 @@ def test_a_stale_order_has_the_configured_code(code):
 
 def test_security_status_is_known_or_not():
     """35=e is documented on the event-contract gateway only."""
-    assert bodies(on(World(), "KalshiMD", flags="").say("e", "263=1|55=BTC-PERP|")) == ["35=f|55=BTC-PERP|326=3|"]
+    assert bodies(on(World(), "KalshiMD", flags="").say("e", "263=1|55=BTC-PERP|")) == [
+        "35=f|55=BTC-PERP|326=3|"
+    ]
     client = on(World(config(security_status=False)), "KalshiMD", flags="")
     (text,) = bodies(client.say("e", "263=1|55=BTC-PERP|"))
     assert text.startswith("35=j|45=2|372=e|380=3|")

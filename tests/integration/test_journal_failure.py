@@ -1,0 +1,48 @@
+"""A journal that can't be written: new orders stop, what happens is kept, cancels still go, and it opens again by itself.
+
+The disk "fills" by a file-size limit on the live process (RLIMIT_FSIZE): SQLite gets a real write error, and no root
+is needed to give it one.
+"""
+
+import os
+import resource
+
+import pytest
+
+from integration.harness import assert_equal_to_venue, wait_for
+
+
+def fill_disk(pid, path):
+    """Let no file of the process grow beyond what its write-ahead log has; return what undoes it."""
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (os.path.getsize(path), before[1]))
+    return lambda: resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("name", ["order_entry", "guard", "drop_copy"])
+def test_a_full_disk_closes_the_gate_and_space_opens_it_with_nothing_lost(launch, name):
+    engine = launch("--plain", "--json")
+    engine.until_trading()
+    engine.until_fills()
+    mark = engine.mark()
+    path = os.path.join(engine.run, "state", f"{name}.sqlite-wal")
+    free = fill_disk(engine.child(name).pid, path)
+    try:
+        if name == "guard":
+            engine.halt("the guard journals this")
+        engine.until_said("held in memory", mark, 10)
+        if name != "drop_copy":
+            wait_for("the gate to close", lambda: engine.gate() != "TRADING", 10, seen=engine._seen)
+            wait_for("nothing to rest", lambda: not engine.truth().orders, 15, seen=engine._seen)
+    finally:
+        free()
+    engine.until_said("can be written again", mark, 10)
+    if name == "guard":
+        engine.arm("there is space again")
+    engine.until_trading(30)
+    assert engine.child(name).restarts == 0
+    engine.until_fills()
+    assert_equal_to_venue(engine)
+    engine.interrupt()
+    assert engine.wait() == 0, engine.said()
+    assert engine.summary()["clean"] is True

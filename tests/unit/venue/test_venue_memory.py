@@ -1,0 +1,96 @@
+"""Memory holds what is live: reports, closed orders and level queues of the past do not pile up."""
+
+import gc
+
+import pytest
+from unit.venue.venue_world import T0, World, config, on, order
+
+from engine.kalshi.messages import ExecutionReport
+from engine.runtime.journal import Entry, Journal
+from engine.runtime.venue_archive import JournalArchive
+from engine.venue import exchange as exchange_module
+from engine.venue.history import History
+from engine.venue.records import GroupChanged, Reported
+
+
+def report(clock, event=1, account="main", exec_type="0"):
+    made = ExecutionReport(
+        order_id="o", cl_ord_id=f"c{clock}", exec_id=f"{clock};{event}", exec_type=exec_type, ord_status="0", side="1",
+        symbol="M", leaves_qty=1, cum_qty=0, order_qty=1,
+    )  # fmt: skip
+    return Reported(wall_ns=T0, account=account, clock=clock, event=event, report=made)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    journal = Journal(str(tmp_path / "venue.sqlite"), "normal")
+    yield journal
+    journal.close()
+
+
+def test_reports_that_left_memory_come_from_the_journal(journal):
+    """Ranges over both are whole and in order, other accounts and rejects left out."""
+    history = History(JournalArchive(journal.path), recent_max=1000)
+    for clock in range(1, 6001):
+        entry = report(
+            clock, account="other" if clock % 5 == 0 else "main", exec_type="8" if clock % 7 == 0 else "0"
+        )
+        rows = [Entry(entry, "", entry.report.exec_id)]
+        if clock % 3 == 0:
+            rows.append(
+                Entry(GroupChanged(wall_ns=T0, account="main", group_id="g", limit=1, number=1), "", None)
+            )
+        journal.append(rows, T0)
+        if entry.report.exec_type != "8":
+            history.add(entry.account, (clock, 1), entry.report, T0)
+    mine = [clock for clock in range(1, 6001) if clock % 5 and clock % 7]
+    assert len(history._accounts["main"][0]) < 2100
+
+    def found(begin, end):
+        reports = history.select("main", (begin, 0), None if end is None else (end, 9), (6000, 9))
+        return [int(r.exec_id.partition(";")[0]) for r in reports]
+
+    assert found(1, None) == mine
+    for begin, end in ((1, 1), (2, 17), (17, 5990), (3500, 3501), (5500, 5990), (1, 6000)):
+        assert found(begin, end) == [clock for clock in mine if begin <= clock <= end]
+    assert history.exec_ids("main") == [f"{clock};1" for clock in mine]
+
+
+def test_an_archive_without_rows_gives_nothing(journal):
+    assert JournalArchive(journal.path).reports("main", (1, 1), (9, 9)) == []
+
+
+def test_closed_orders_are_remembered_up_to_a_number(monkeypatch):
+    monkeypatch.setattr(exchange_module, "CLOSED_MAX", 100)
+    world = World()
+    client = on(world)
+    for number in range(150):
+        client.say("D", order(f"c{number}", 1, 1, "9.5000"))
+        client.say("F", f"11=x{number}|41=c{number}|54=1|55=BTC-PERP|")
+    world.out.records.clear()
+    gc.collect()
+    assert len(world.venue.exchange._ids["main"]) <= 102
+    assert "ORDER_ALREADY_EXISTS" in client.say("D", order("c149", 1, 1, "9.5000"))[0]
+    assert "|150=0|" in client.say("D", order("c1", 1, 1, "9.5000"))[0]
+
+
+def test_the_ends_of_orders_that_are_gone_do_not_pile_up():
+    world = World()
+    client = on(world)
+    for number in range(2000):
+        client.say("D", order(f"c{number}", 1, 1, "9.5000", "59=0|"))
+        client.say("F", f"11=x{number}|41=c{number}|54=1|55=BTC-PERP|")
+    assert len(world.venue.exchange._expiries) <= 1003
+
+
+def test_a_restart_keeps_no_more_than_the_running_venue():
+    world = World(config())
+    client = on(world)
+    for number in range(30):
+        client.say("D", order(f"c{number}", 1, 1, "9.5000"))
+        client.say("F", f"11=x{number}|41=c{number}|54=1|55=BTC-PERP|")
+    client.say("D", order("last", 1, 1, "9.5000"))
+    later = World(config(), world.out.records, T0 + 1)
+    assert [entry.cl_ord_id for entry in later.truth().orders] == ["last"]
+    assert later.venue._restart._orders == {} == later.venue._restart._closed
+    assert later.truth().exec_ids == world.truth().exec_ids
