@@ -287,6 +287,7 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         logon_bucket: which bucket a Logon drains: its `session`'s, `write` or `read`.
         sending_time_tolerance_s: how far SendingTime(52) may be off: 30, or 120 by another page.
         heart_bt_int_min_s: least HeartBtInt(108): 3, or 4 by another page.
+        require_heart_bt_int: refuse a Logon without HeartBtInt(108), which has a default of 30.
         new_before_trade: flag 21026 at Logon: `accept`, `ignore`, or `refuse` with Reject 373=2.
         stale_code: OrdRejReason(103) of a stale order: 5, or 8 by another page.
         security_status: whether 35=e is known; else 35=j 380=3.
@@ -328,6 +329,7 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     logon_bucket: str = "session"
     sending_time_tolerance_s: int = 30
     heart_bt_int_min_s: int = 3
+    require_heart_bt_int: bool = False
     new_before_trade: str = "accept"
     stale_code: int = 5
     security_status: bool = True

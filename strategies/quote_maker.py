@@ -5,8 +5,9 @@ run away with it). It quotes `edge` below and above, shifted against the invento
 side that reduces is the better price, and no further than the other side's best: it never means to take.
 
 A quote moves when its target is at least `move` away, at most every `min_interval_ms`: by a replace, or by a cancel and a
-new order with `use_replace = false`. A quote that the venue cancelled with POST_ONLY_CROSS, and one that was refused or
-rejected, keeps its side quiet for `backoff_ms`, twice as long each time in a row, so that a loop can't burn tokens.
+new order with `use_replace = false`. A quote that the venue cancelled with POST_ONLY_CROSS or
+rejected keeps its side quiet for `backoff_ms`, twice as long each time in a row, so that a loop can't burn tokens; one
+that never left (the guard refused it, say) for `backoff_ms` each time, so that it quotes again soon after an outage.
 
 The defaults fit the demo's markets (BTC-PERP near 19.50 dollars, ETH-PERP near 4.20, levels 0.01 apart, the best bid and
 offer two steps apart, up to 50 contracts on a level): with an edge of 0.0080 it is just inside the others.
@@ -137,16 +138,18 @@ class QuoteMaker(Strategy):
                 self._back_off(quote)
         elif not order.is_open:
             quote.order = None
-            if order.text == "POST_ONLY_CROSS" or order.state in {OrderState.REJECTED, OrderState.NOT_SENT}:
+            if order.text == "POST_ONLY_CROSS" or order.state is OrderState.REJECTED:
                 self._back_off(quote)
+            elif order.state is OrderState.NOT_SENT:
+                self._pause(quote)
 
     def on_refused(self, order: Order, refusal: Refusal) -> None:
-        """Back off: the same wish would be refused again."""
+        """Pause: the same wish would be refused again. It cost no token, so an outage leaves no long pauses behind."""
         quote = self._quote_of(order)
         if quote is not None:
             if not order.is_open:
                 quote.order = None
-            self._back_off(quote)
+            self._pause(quote)
 
     def on_market_state(self, symbol: str, state: FeedState, reason: str) -> None:
         """Don't rest in a market that can't be seen."""
@@ -164,6 +167,9 @@ class QuoteMaker(Strategy):
     def _quote_of(self, order: Order) -> Quote | None:
         pair = self.quotes[order.symbol]
         return pair[0] if pair[0].order is order else pair[1] if pair[1].order is order else None
+
+    def _pause(self, quote: Quote) -> None:
+        quote.quiet_until_ns = self.ctx.now + self.backoff_ns
 
     def _back_off(self, quote: Quote) -> None:
         quote.quiet_until_ns = self.ctx.now + (self.backoff_ns << min(quote.failures, BACKOFF_STEPS_MAX))

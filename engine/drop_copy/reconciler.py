@@ -269,7 +269,10 @@ class Reconciler:
         # Every trade moves the position, one long confirmed too: it may be on the tape behind a newer one.
         self._own[event.symbol] = event.position
         newest = self._venue.get(event.symbol)
-        if event.long_qty >= 0 and event.short_qty >= 0 and (newest is None or key > newest[0]):
+        said = event.long_qty >= 0 and event.short_qty >= 0
+        # A recovered one may be older than trades that are on the tape before the place where a restart reads again.
+        newer = key > newest[0] if newest is not None else event.source is not Source.RECOVERED
+        if said and newer:
             self._venue[event.symbol] = (key, event.long_qty - event.short_qty)
         self._check_position(event)
 

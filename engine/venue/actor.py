@@ -232,7 +232,7 @@ class Venue(Actor):
         if expiry is not None and expiry <= now.wall_ns:
             self.dispatch(self.exchange.expire(now), now)
         if self.pauses.due_ns is not None and self.pauses.due_ns <= now.wall_ns:
-            self._look_at_schedule(now)
+            self.look_at_schedule(now)
         if self._held is not None and self._held_until <= now.mono_ns:
             self._release_held(now)
         if self._flow.due is not None and self._flow.due <= now.mono_ns:
@@ -243,7 +243,8 @@ class Venue(Actor):
 
     # --- pauses ----------------------------------------------------------------------------------------------------
 
-    def _look_at_schedule(self, now: Now) -> None:
+    def look_at_schedule(self, now: Now) -> None:
+        """Begin or end the Thursday window if its time has come."""
         if not self.pauses.look(now.wall_ns):
             return
         self.out.log("info", f"venue: the Thursday window {'begins' if self.pauses.in_window else 'ends'}")

@@ -228,8 +228,11 @@ class FaultDesk:
         self._venue.tell_statuses(now)
         return ""
 
-    def _skew(self, fault: VenueFault, now: Now) -> str:  # noqa: ARG002
-        self._venue.plan.skew_ns = self._number(fault, "ms") * MS
+    def _skew(self, fault: VenueFault, now: Now) -> str:
+        skew = self._number(fault, "ms") * MS
+        there = Now(now.wall_ns - self._venue.plan.skew_ns + skew, now.mono_ns)
+        self._venue.plan.skew_ns = skew
+        self._venue.look_at_schedule(there)
         return ""
 
     # --- the account -----------------------------------------------------------------------------------------------

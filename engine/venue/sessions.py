@@ -14,6 +14,7 @@ from engine.common.clock import SECOND, Now
 from engine.config import VenueConfig
 from engine.fix.acceptor import Acceptor
 from engine.fix.config import SessionSettings
+from engine.fix.dictionary import Dictionary, Use
 from engine.fix.message import FixMessage
 from engine.fix.state import SessionState
 from engine.kalshi.codec import encode_body, parse_logon
@@ -59,11 +60,27 @@ GATEWAYS: Final = {
     )
 }
 
-# What belongs to another session is known but not supported here: 35=j 380=3 (session scenario 2.13).
-_DICTIONARIES: Final = {name: venue_dictionary(name) for name in GATEWAYS}
-# An unsupported SubscriptionRequestType(263) is market data's to refuse (35=Y 281=4), not the session layer's.
-_MARKET_DATA: Final = _DICTIONARIES["KalshiMD"].fields
-_MARKET_DATA[263] = msgspec.structs.replace(_MARKET_DATA[263], values=frozenset())
+_HEART_BT_INT: Final = 108
+_SUBSCRIPTION_REQUEST_TYPE: Final = 263
+
+
+def _dictionary(session: str) -> Dictionary:
+    """Return what a gateway validates against, with two checks left to it.
+
+    What belongs to another session is known but not supported here: 35=j 380=3 (session scenario 2.13). An unsupported
+    SubscriptionRequestType is market data's to refuse (35=Y 281=4). HeartBtInt has a default, so that it may be absent;
+    the dictionary demands it ([?]).
+    """
+    base = venue_dictionary(session)
+    logon = base.messages[LOGON]
+    uses = tuple(Use(use.tag, use.required and use.tag != _HEART_BT_INT) for use in logon.fields)
+    messages = {**base.messages, LOGON: msgspec.structs.replace(logon, fields=uses)}
+    kind = base.fields[_SUBSCRIPTION_REQUEST_TYPE]
+    fields = {**base.fields, kind.tag: msgspec.structs.replace(kind, values=frozenset())}
+    return Dictionary(tuple(fields.values()), tuple(messages.values()), base.elsewhere)
+
+
+_DICTIONARIES: Final = {name: _dictionary(name) for name in GATEWAYS}
 
 
 class Connection:
@@ -200,6 +217,8 @@ def check_logon(
         return "EncryptMethod(98) must be 0"
     if message.get(1137) != "9":
         return "DefaultApplVerID(1137) must be 9"
+    if venue.require_heart_bt_int and message.get(108) is None:
+        return "HeartBtInt(108) missing"
     heart_bt_int = message.get(108) or "30"
     if not heart_bt_int.isdigit() or not venue.heart_bt_int_min_s <= int(heart_bt_int) <= 86_400:
         return f"HeartBtInt(108) must be at least {venue.heart_bt_int_min_s}"

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 
 from engine.bus.sockets import tool_socket
 from engine.errors import NotRunningError
@@ -62,7 +61,8 @@ def overrides(changes):
 
 def environment():
     """The environment of every command: test strategies can be imported, nothing is coloured."""
-    return {**os.environ, "PYTHONPATH": STRATEGIES, "NO_COLOR": "1", "TERM": "dumb"}
+    paths = os.pathsep.join((ROOT, STRATEGIES))
+    return {**os.environ, "PYTHONPATH": paths, "NO_COLOR": "1", "TERM": "dumb"}
 
 
 def command(*arguments, timeout=30.0, cwd=ROOT):
@@ -74,7 +74,19 @@ def command(*arguments, timeout=30.0, cwd=ROOT):
         timeout=timeout,
         check=False,
         cwd=cwd,
-        env={**environment(), "PYTHONPATH": os.pathsep.join((ROOT, STRATEGIES))},
+        env=environment(),
+    )
+
+
+def start(*arguments):
+    """Start one command of the engine and return it, its output to be read."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "engine", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env=environment(),
     )
 
 
@@ -232,11 +244,15 @@ class Engine:
     def until_fills(self, more=1, timeout=20.0):
         """Wait for so many fills more at the venue."""
         begin = (self.truth() or control.VenueAccount(account="", cash=0, positions={}, fees=0, fills=0, orders=[])).fills  # fmt: skip
-        wait_for(f"{more} fills", lambda: (t := self.truth()) and t.fills >= begin + more, timeout, seen=self._seen)
+        wait_for(
+            f"{more} fills", lambda: (t := self.truth()) and t.fills >= begin + more, timeout, seen=self._seen
+        )
 
     def until_reconciled(self, timeout=15.0):
         """Wait until drop copy has a watermark, so that what follows can be proven from there."""
-        wait_for("a watermark", lambda: "reconciled" in self.said and self._watermark(), timeout, seen=self._seen)
+        wait_for(
+            "a watermark", lambda: "reconciled" in self.said and self._watermark(), timeout, seen=self._seen
+        )
 
     def _watermark(self):
         bus = tool_socket(self.run, "dc.feed", f"tool.test.{os.getpid()}.w", ("status",))
@@ -336,8 +352,3 @@ def short_directory():
 
 def remove(path):
     shutil.rmtree(path, ignore_errors=True)
-
-
-def toml(path):
-    with open(path, "rb") as file:
-        return tomllib.load(file)

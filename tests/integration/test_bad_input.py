@@ -6,9 +6,9 @@ import socket
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from integration.harness import DEMO, FAST, ROOT, command, overrides
 
 from engine.net import keys
-from integration.harness import DEMO, FAST, ROOT, command, overrides
 
 KALSHI_DEMO = os.path.join(ROOT, "configs", "kalshi-demo.toml")
 
@@ -60,7 +60,9 @@ def test_a_key_that_others_can_read_is_refused(demo_keys, tmp_path):
     path.write_bytes((directory / "drop_copy.pem").read_bytes())
     path.chmod(0o644)
     text = refused(changes | {"sessions.drop_copy.key_file": str(path)}, "--run", str(tmp_path / "r"))
-    assert f"{path}: may be read or written by others (mode 0644); make it yours alone: chmod 600 {path}" in text
+    assert (
+        f"{path}: may be read or written by others (mode 0644); make it yours alone: chmod 600 {path}" in text
+    )
 
 
 def test_a_key_that_is_not_rsa_is_refused(demo_keys, tmp_path):
@@ -97,7 +99,10 @@ def test_production_needs_its_own_word(demo_keys):
         ({"strategies.quote_maker.strategy": "nothere:Nobody"}, "there is no module 'nothere'"),
         ({"strategies.quote_maker.config.qyt": 5}, "unknown key 'qyt' (value 5); did you mean 'qty'?"),
         ({"strategies.quote_maker.config.qty": "many"}, "qty"),
-        ({"strategies.quote_maker.strategy": "faulty:Needs", "strategies.quote_maker.config": {}}, "missing key 'edge'"),
+        (
+            {"strategies.quote_maker.strategy": "faulty:Needs", "strategies.quote_maker.config": {}},
+            "missing key 'edge'",
+        ),
     ],
 )
 def test_the_check_loads_strategies_with_their_settings(changes, message):

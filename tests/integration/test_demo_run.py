@@ -5,7 +5,7 @@ import json
 
 def test_demo_trades_and_ends_by_itself_with_a_clean_summary(launch):
     """`--for` ends with exit code 0; the last line of standard output is the summary."""
-    engine = launch("--for", "7s", "--json", "--plain")
+    engine = launch("--for", "5s", "--json", "--plain")
     assert engine.wait(25) == 0, engine.said
     summary = engine.summary()
     assert summary["clean"] is True

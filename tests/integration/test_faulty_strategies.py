@@ -1,7 +1,6 @@
 """Strategies that do wrong harm themselves only: the others trade on, and the engine says who did what."""
 
 import pytest
-
 from integration.harness import DEMO, FAST, assert_equal_to_venue, wait_for
 
 CALLBACKS = (
@@ -54,7 +53,11 @@ def test_a_failure_in_each_callback_is_logged_and_the_worker_lives_on(engine):
             c for c in CALLBACKS if f"error strategy.once: {c} failed at faulty.py" not in log or f"wrong in {c}" not in log
         ]  # fmt: skip
 
-    wait_for("a failure in each callback", lambda: not missing(), seen=lambda: (missing(), engine.log("strategy.once")))
+    wait_for(
+        "a failure in each callback",
+        lambda: not missing(),
+        seen=lambda: (missing(), engine.log("strategy.once")),
+    )
     child = engine.child("strategy.once")
     assert (child.state, child.restarts) == ("running", 0)
 
@@ -62,7 +65,9 @@ def test_a_failure_in_each_callback_is_logged_and_the_worker_lives_on(engine):
 def test_a_strategy_that_keeps_failing_is_stopped(engine):
     """Ten errors within a minute: its orders are cancelled, it is called no more, its process lives."""
     engine.until_said("strategy.always is stopped (failed: 10 errors within 60 s")
-    child = wait_for("its state", lambda: (c := engine.child("strategy.always")) and c.status.state == "HALTED" and c)
+    child = wait_for(
+        "its state", lambda: (c := engine.child("strategy.always")) and c.status.state == "HALTED" and c
+    )
     assert (child.state, child.restarts) == ("running", 0)
     assert child.status.metrics["errors"] == 10
 

@@ -9,15 +9,14 @@ import signal
 import sqlite3
 
 import pytest
-
-from integration.harness import assert_equal_to_venue, command, wait_for
+from integration.harness import FAST, assert_equal_to_venue, command, wait_for
 
 CLOSED = re.compile(r"gate TRADING -> |gate STARTING -> |NO GUARD")
 
 
 @pytest.fixture(scope="module")
 def engine(launch_shared):
-    engine = launch_shared("--plain", "--json")
+    engine = launch_shared("--plain", "--json", changes=FAST | {"engine.silent_kill_s": 3})
     engine.until_trading()
     engine.until_fills()
     engine.until_reconciled()
@@ -51,7 +50,33 @@ def test_a_killed_process_is_restarted_and_nothing_is_lost(engine, name, closes)
         )
     wait_for(
         "the restart",
-        lambda: (c := engine.child(name)) and c.restarts == restarts + 1 and c.state == "running" and c.pid != pid,
+        lambda: (
+            (c := engine.child(name)) and c.restarts == restarts + 1 and c.state == "running" and c.pid != pid
+        ),
+        seen=engine._seen,
+    )
+    engine.until_trading()
+    engine.until_fills()
+    assert_equal_to_venue(engine)
+    engine.until_trading()
+
+
+def test_all_killed_at_once(engine):
+    """Everything but the supervisor: each comes back from its journal, and together they find out what happened."""
+    engine.until_trading()
+    names = (
+        "order_entry",
+        "guard",
+        "drop_copy",
+        "market_data",
+        "venue",
+        "strategy.quote_maker",
+        "strategy.momentum_taker",
+    )
+    pids = {name: engine.kill(name) for name in names}
+    wait_for(
+        "all of them to be new",
+        lambda: (s := engine.state()) and all(p.pid not in (0, pids[p.name]) for p in s.processes),
         seen=engine._seen,
     )
     engine.until_trading()
@@ -61,7 +86,7 @@ def test_a_killed_process_is_restarted_and_nothing_is_lost(engine, name, closes)
 
 
 def test_a_stopped_worker_loses_its_orders_and_is_replaced(engine):
-    """SIGSTOP: after 1 s no new orders of it pass and its resting ones go; after 5 s it is killed and started again."""
+    """SIGSTOP: after 1 s no new orders of it pass and its resting ones go; after `silent_kill_s` it is killed and started again."""
     engine.until_trading()
     mark = engine.mark()
     pid = engine.kill("strategy.quote_maker", signal.SIGSTOP)
@@ -74,8 +99,12 @@ def test_a_stopped_worker_loses_its_orders_and_is_replaced(engine):
         seen=lambda: engine.orders(),
     )
     assert engine.gate() == "TRADING"
-    engine.until_said("strategy.quote_maker: silent for 5 s: killed", mark, 8)
-    wait_for("another one", lambda: (c := engine.child("strategy.quote_maker")) and c.state == "running" and c.pid != pid)
+    engine.until_said("strategy.quote_maker: silent for 3 s: killed", mark, 8)
+    wait_for(
+        "another one",
+        lambda: (c := engine.child("strategy.quote_maker")) and c.state == "running" and c.pid != pid,
+    )
+    assert engine.since(mark).count("strategy.quote_maker: silent for 3 s: killed") == 1
     engine.until_fills()
     assert_equal_to_venue(engine)
 

@@ -5,10 +5,10 @@ One engine for all of it, ended by `ctl stop`.
 
 import json
 import os
+import signal
 
 import pytest
-
-from integration.harness import DEMO, assert_equal_to_venue, command, wait_for
+from integration.harness import DEMO, assert_equal_to_venue, command, start, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,9 @@ def test_orders_are_cancelled_by_id_and_all_at_once(engine):
         return resting if resting and engine.ctl("cancel", resting).returncode == 0 else ""
 
     cl_ord_id = wait_for("a cancel by id", cancelled)
-    wait_for("it to be gone", lambda: (t := engine.truth()) and cl_ord_id not in {o.cl_ord_id for o in t.orders})
+    wait_for(
+        "it to be gone", lambda: (t := engine.truth()) and cl_ord_id not in {o.cl_ord_id for o in t.orders}
+    )
     done = engine.ctl("cancel", "nosuch")
     assert done.returncode == 1 and "no open order has the id nosuch" in done.stderr
     assert engine.ctl("cancel").returncode == 2
@@ -81,7 +83,9 @@ def test_flatten_brings_the_position_to_zero(engine):
         engine.ctl("flatten")
         return None
 
-    wait_for("a flat account", flat, seen=lambda: (engine.truth(), engine.ctl("flatten"), engine.said[-2000:]))
+    wait_for(
+        "a flat account", flat, seen=lambda: (engine.truth(), engine.ctl("flatten"), engine.said[-2000:])
+    )
     for name in ("quote_maker", "momentum_taker"):
         assert engine.ctl("arm", "--why", "again", "--strategy", name).returncode == 0
     assert_equal_to_venue(engine)
@@ -106,6 +110,21 @@ def test_tail_decodes_the_tape(engine):
     messages = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(messages) == 5
     assert all(m["type"] in {"beat", "order"} and m["tape_no"] > 0 for m in messages)
+
+
+def test_a_reader_that_does_not_read_disturbs_nobody(engine):
+    """A stopped `tail` of the books holds up nothing: the engine trades on, and the tail too when it is let go."""
+    tail = start("tail", "md.feed", "--json", "--run", engine.run)
+    try:
+        assert tail.stdout.readline()
+        tail.send_signal(signal.SIGSTOP)
+        engine.until_fills(3)
+        assert engine.gate() == "TRADING"
+        tail.send_signal(signal.SIGCONT)
+        assert json.loads(tail.stdout.readline())
+    finally:
+        tail.kill()
+        tail.communicate()
 
 
 def test_tail_refuses_a_channel_that_has_one_reader(engine):

@@ -40,8 +40,7 @@ def _watch_the_end(engine):
 
     def over():
         now = set(engine.living().values())
-        for title in sorted(left - now):
-            ended.append(title.partition(": ")[2])
+        ended.extend(title.partition(": ")[2] for title in sorted(left - now))
         left.intersection_update(now)
         if "order_entry" not in ended and not checked:
             done = command("launch", DEMO, "--run", engine.run, "--plain")

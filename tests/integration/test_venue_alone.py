@@ -220,3 +220,32 @@ def test_the_dictionary_is_quickfix_xml():
 
     assert shape(root) == shape(golden)
     assert fields(root) == fields(golden)
+
+
+def test_the_engine_trades_against_a_venue_that_it_did_not_start(alone, tmp_path):
+    """Host, port, CA, key id and key path per session are configuration; so is the server's name."""
+    venue = alone("--config", "configs/demo.toml")
+    arguments = ["--set", "engine.environment=demo"]
+    for name, session, number in (
+        ("order_entry", "KalshiNR", 0),
+        ("market_data", "KalshiMD", 0),
+        ("drop_copy", "KalshiDC", 0),
+    ):
+        key, place = venue.key("main", session, number), venue.places["sessions"][session]
+        for setting in (
+            f"host={place['host']}",
+            f"port={place['port']}",
+            "server_name=localhost",
+            f"ca_file={venue.places['ca']}",
+            f"key_id={key['api_key']}",
+            f"key_file={key['private_key']}",
+        ):
+            arguments += ["--set", f"sessions.{name}.{setting}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "engine", "launch", "configs/demo.toml", "--for", "6s", "--plain", "--json",
+         "--run", str(tmp_path / "engine"), *arguments],
+        capture_output=True, text=True, cwd=ROOT, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    summary = json.loads(done.stdout.strip().splitlines()[-1])
+    assert summary["fills"] > 0, summary

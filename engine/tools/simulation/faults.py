@@ -5,7 +5,7 @@
     drop      a PUB loses messages to each subscriber  bus, wire  messages, bytes take long
     freeze    a process is stopped (SIGSTOP)           busy      its steps take long, so that inputs come in batches
     venue     the venue misbehaves, by VenueFault      operator  halts and arms, cancels all, flattens
-    rogue     a strategy asks for what it may not      replay    an old approved command comes once more
+    rogue     a strategy asks for what it may not      replay    an old command comes once more, a fenced guard commands
 
 `heal` ends all of them: what is dead is started, what is stopped goes on, the network is whole.
 """
@@ -14,8 +14,12 @@ import functools
 import random
 from typing import Any, Final
 
+import msgspec
+
 from engine.common.clock import MS, SECOND
+from engine.common.ids import ClOrdIDs, slot_of
 from engine.drop_copy.actor import DropCopy
+from engine.guard.actor import Guard
 from engine.messages.commands import Approved, Arm, CancelAll, CancelOrder, Flatten, Halt, NewOrder
 from engine.messages.control import VenueFault
 from engine.runtime.virtual import BUS_DELAY_NS, LINK_DELAY_NS, Node, VirtualWorld, Watcher
@@ -220,6 +224,8 @@ class FaultPlan(Watcher):
         request_id = f"o{self._numbers}"
         strategy = self._rng.choice((None, None, *(s.slot for s in self.world.config.strategies.values())))
         symbol = self._rng.choice(("", *self.world.config.instruments))
+        if self._rng.random() < 0.4:
+            strategy, symbol = None, ""
         dice = self._rng.randrange(4)
         message: Halt | CancelAll | Flatten
         if dice < 2:
@@ -247,6 +253,7 @@ class FaultPlan(Watcher):
         now = self.world.mono_ns
         for message in (
             victim,  # the same order again, perhaps another's
+            self._fresh(victim),  # a new one, perhaps in another's name
             CancelOrder(
                 cl_ord_id=victim.cl_ord_id,
                 orig_cl_ord_id=victim.cl_ord_id,
@@ -264,6 +271,26 @@ class FaultPlan(Watcher):
             command, _ = self._rng.choice(self._commands)
             self._say(f"command {command.no} of epoch {command.epoch} comes again")
             self.world.tell("order_entry", "oe.orders", command, "guard")
+            guard = self.world.nodes["guard"].actor
+            if self._orders and isinstance(guard, Guard):
+                self._fenced(guard)
+
+    def _fresh(self, order: NewOrder) -> NewOrder:
+        """Return the same order with a ClOrdID of the same slot that nobody has used, made now."""
+        ids = ClOrdIDs(slot_of(order.cl_ord_id) or 0, self.world.mono_ns // MS, self._rng.getrandbits(30))
+        return msgspec.structs.replace(order, cl_ord_id=ids(), made_ns=self.world.mono_ns)
+
+    def _fenced(self, guard: Guard) -> None:
+        """Let a guard that was fenced, and does not know it, command a fresh order."""
+        order = self._rng.choice(self._orders)
+        command = Approved(
+            epoch=guard.commander.epoch - 1,
+            no=10**6,
+            expires_ns=self.world.mono_ns + SECOND,
+            strategy=slot_of(order.cl_ord_id) or 0,
+            request=self._fresh(order),
+        )
+        self.world.tell("order_entry", "oe.orders", command, "guard")
 
     # -- the end
 

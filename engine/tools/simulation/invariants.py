@@ -7,7 +7,7 @@ what they compare it with they add up themselves. So a fault in an actor's book-
     1  ExecutionsOnce     every ExecID that the venue issued is in the order journal exactly once, in the end
     2  WireDiscipline     no ClOrdID twice on the wire; no order without approval of the epoch and a record before it
     3  PositionsExact     position = opening + fills, per strategy and in total, and as 704/705 say
-    4  OrderLife          CumQty + LeavesQty = OrderQty while live; what is over stays as it is
+    4  OrderLife          CumQty + LeavesQty = OrderQty while live; what is over stays so; what is concluded is true
     5  TokenBudget        the Write bucket is never overdrawn; orders leave the cancels' reserve alone
     6  HaltsHold          after a halt nothing new or replacing of its scope is approved or leaves
     7  OwnOrdersOnly      nobody touches or sees another strategy's orders; only the guard commands
@@ -42,11 +42,13 @@ from engine.messages.executions import (
     OrderEvent,
     OrdersSnapshot,
     OrderState,
+    Source,
     TapeReplay,
     tape_topic,
 )
 from engine.order_entry.actor import OrderEntry
 from engine.runtime.virtual import Node, VirtualWorld, Watcher
+from engine.venue.actor import Venue
 from engine.venue.records import Reported
 
 OE: Final = "order_entry"
@@ -263,8 +265,39 @@ class OrderLife(Checker):
     def __init__(self, world: VirtualWorld) -> None:
         super().__init__(world)
         self._states: dict[str, OrderState] = {}
+        self._ids: dict[str, str] = {}  # ClOrdID to the venue's OrderID
+        self._filled: dict[str, int] = {}  # OrderID to CumQty
+
+    def _on_report(self, entry: Reported) -> None:
+        if entry.order is None:
+            return
+        report, terms = entry.report, entry.order
+        for cl_ord_id in terms.cl_ord_ids:
+            self._ids[cl_ord_id] = report.order_id
+        self._filled[report.order_id] = report.cum_qty
+
+    def _on_resolved(self, event: OrderEvent) -> None:
+        # Concluded, not reported: what was concluded must be so.
+        order_id = self._ids.get(event.order, "")
+        venue = self.world.nodes["venue"].actor
+        if isinstance(
+            venue, Venue
+        ):  # an IOC may end without a report (21007=N): what is open is asked of the books
+            resting = venue.exchange.open.get(order_id)
+            self.check(
+                resting is None, f"{event.order} was concluded {event.state}, and is open at the venue"
+            )
+        cum_qty = self._filled.get(order_id, 0)
+        self.check(
+            cum_qty == event.cum_qty,
+            f"{event.order} was concluded with {event.cum_qty} filled, the venue says {cum_qty}",
+        )
 
     def recorded(self, node: Node, entry: Any) -> None:
+        if isinstance(entry, Reported):
+            self._on_report(entry)
+        if node.name == OE and entry.kind is EventKind.RESOLVED and entry.source is not Source.OPERATOR:
+            self._on_resolved(entry)
         if node.name != OE or entry.kind is EventKind.POSITION or entry.strategy == SLOT_FOREIGN:
             return
         before = self._states.get(entry.order)
@@ -357,13 +390,14 @@ class TokenBudget(Checker):
 
 
 class HaltsHold(Checker):
-    """Invariant 6."""
+    """Invariant 6. What came before a halt in one batch may leave with it: a halt holds from the end of its step."""
 
     number = 6
 
     def __init__(self, world: VirtualWorld) -> None:
         super().__init__(world)
         self._guard: dict[tuple[int | None, str], None] = {}
+        self._set: dict[tuple[int | None, str], None] = {}
         self._order_entry: dict[tuple[int | None, str], None] = {}
         self._heard: dict[tuple[int | None, str], None] = {}
         self._terms: dict[str, tuple[int, str]] = {}
@@ -372,6 +406,12 @@ class HaltsHold(Checker):
         if node.name == OE:
             self._order_entry.clear()
             self._heard.clear()
+        elif node.name == "guard":
+            self._hold()
+
+    def _hold(self) -> None:
+        self._guard.update(self._set)
+        self._set.clear()
 
     def delivered(self, source: Node, target: Node, channel: str, message: Any) -> None:  # noqa: ARG002
         if target.name == OE and isinstance(message, HaltOrders | ArmOrders):
@@ -383,15 +423,18 @@ class HaltsHold(Checker):
                 self._order_entry.pop(scope, None)
 
     def stepped(self, node: Node) -> None:
-        if node.name == OE and self._heard:  # what came before a halt in one batch may leave with it
+        if node.name == OE and self._heard:
             self._order_entry.update(self._heard)
             self._heard.clear()
+        elif node.name == "guard" and self._set:
+            self._hold()
 
     def recorded(self, node: Node, entry: Any) -> None:
         if isinstance(entry, LatchSet):
-            self._guard[entry.strategy, entry.symbol] = None
+            self._set[entry.strategy, entry.symbol] = None
         elif isinstance(entry, LatchReleased):
             self._guard.pop((entry.strategy, entry.symbol), None)
+            self._set.pop((entry.strategy, entry.symbol), None)
         elif node.name == OE and entry.kind in _SUBMITS:
             self._terms[entry.request_id] = (entry.strategy, entry.symbol)
 
@@ -501,7 +544,8 @@ class WithinLimits(Checker):
 
     def _check_truth(self, node: Node) -> None:
         # What rests at the venue and what was traded there, by the slots in the ClOrdIDs.
-        exchange = node.actor.exchange  # type: ignore[union-attr]
+        assert isinstance(node.actor, Venue), "the venue is a Venue"
+        exchange = node.actor.exchange
         sides: dict[tuple[int, str], list[int]] = {key: [0, 0] for key in self._held}
         orders = 0
         for order in exchange.open.values():

@@ -36,8 +36,13 @@ def drawn(config: Config, seed: int) -> tuple[Config, dict[str, type]]:
     for name, strategy in config.strategies.items():
         restless = rng.random() < 0.75
         settings = {"seed": seed, "percent": rng.randint(5, 50)} if restless else strategy.config
+        limits = replace(strategy.limits, max_position=rng.choice((strategy.limits.max_position, "25", "15")))
         strategies[name] = replace(
-            strategy, config=settings, conflate=rng.random() < 0.7, cancel_on_exit=rng.random() < 0.7
+            strategy,
+            limits=limits,
+            config=settings,
+            conflate=rng.random() < 0.7,
+            cancel_on_exit=rng.random() < 0.7,
         )
         if restless:
             classes[name] = Restless

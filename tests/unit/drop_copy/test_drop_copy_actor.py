@@ -161,6 +161,8 @@ class Bench:
         self.tape = []
         self.wanted = 1
         self.done = 0
+        self.unknown = 0
+        self.logon_sweep = 0
         self.session = "logged on"
         self.actor.start(self.now)
 
@@ -192,6 +194,8 @@ class Bench:
             ready=True,
             sweep_wanted=self.wanted,
             sweep_done=self.done,
+            logon_sweep=self.logon_sweep,
+            unknown=self.unknown,
         )
         self.actor.on_message("oe.tape", "", message, self.now)
         for answer in self.sent(SweepDone):
@@ -670,3 +674,36 @@ def test_status_has_the_metrics():
         status.metrics
     )
     assert status.metrics["confirmed"] == 2
+
+
+def test_an_everyday_sweep_before_the_first_watermark_begins_at_the_first_report():
+    """The session is whole since "nothing executed yet": the first report on the tape is the first there is."""
+    bench = settled()
+    bench.publish(event(1, "", EventKind.SUBMITTED), event(2, "5;1", EventKind.NEW))
+    bench.wanted += 1  # a cancel crossed a fill
+    bench.beat()
+    assert bench.gateway.sent == [("U1", "21001=5;1\x01")]
+    bench.answer_all(report("5;1", "0"))
+    bench.beat()
+    assert bench.sent(SweepDone)[-1] == SweepDone(wanted=2, complete=True)
+    assert bench.status().gap == ""
+
+
+def test_with_an_outcome_unknown_the_first_report_proves_nothing_about_before():
+    bench = settled()
+    bench.publish(event(1, "", EventKind.SUBMITTED), event(2, "5;1", EventKind.NEW))
+    bench.wanted += 1
+    bench.unknown = 1
+    bench.beat()
+    assert bench.gateway.sent == [("U1", "21001=1;0\x01")]
+
+
+def test_a_logon_of_order_entry_that_nobody_heard_is_swept_before_anything_counts_as_caught_up():
+    """It was restarted between two beats and is logged on in both: the beat itself says what its Logon wants."""
+    bench = settled()
+    bench.wanted = bench.logon_sweep = 5
+    bench.publish(event(1, "", EventKind.SUBMITTED), event(2, "5;1", EventKind.NEW))
+    bench.beat()
+    assert not bench.actor.caught_up(bench.now)
+    bench.wait(500)
+    assert (bench.status().caught_up, bench.status().wanted) == (False, 5)

@@ -380,3 +380,25 @@ def test_hundred_thousand_reports_are_compared_in_one_pass():
     rec.breaks.take()
     assert swept(rec, *map(copy_of, events)) == []
     assert (rec.confirmed, len(rec.tape), rec.watermark) == (100_000, 21, "100000;1")
+
+
+def test_a_restart_takes_the_position_from_every_trade_that_it_reads_again():
+    """A recovered trade stands on the tape behind a newer one and is past the marks: it moves our sum all the same."""
+    rec = reconciler()
+    rec.restore(WatermarkMoved(wall_ns=START, marks=["3;1", "4;1"], tape_no=9, tape_from=2))
+    rec.on_event(event(2, "3;1", position=-100, long_qty=400, short_qty=0), 0)
+    rec.on_event(event(3, "2;1", position=400, long_qty=500, short_qty=0, source=Source.RECOVERED), 0)
+    assert not rec.breaks.open
+
+
+def test_a_recovered_trade_alone_is_no_word_of_the_venue_about_now():
+    """What is newer may be on the tape before the place where a restart begins to read."""
+    rec = reconciler()
+    rec.on_event(event(7, "2;1", position=-700, long_qty=0, short_qty=900, source=Source.RECOVERED), 0)
+    assert not rec.breaks.open
+
+
+def test_a_trade_that_names_a_replace_whose_report_is_missing_agrees_by_its_request():
+    """The tape's order still has its old ClOrdID in force; the event shows the one that the report named."""
+    traded = event(2, "4;1", request_id="b")
+    assert differences(copy_of(traded, cl_ord_id="b"), traded) == []

@@ -56,7 +56,9 @@ def test_what_drop_copy_said_before_order_entrys_logon_does_not_open_the_gate(ri
     rig.caught_up(wanted=6)
     rig.oe_beat(sweep_wanted=7, logon_sweep=7)
     assert rig.guard.gate.state == "RECOVERING"
-    assert rig.guard.gate.reasons == ["drop copy is not caught up: it has not heard of order entry's logon yet"]
+    assert rig.guard.gate.reasons == [
+        "drop copy is not caught up: it has not heard of order entry's logon yet"
+    ]
     rig.oe_beat(sweep_wanted=8, logon_sweep=7)
     rig.caught_up(wanted=7)
     assert rig.guard.gate.state == "TRADING"

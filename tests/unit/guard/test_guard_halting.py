@@ -413,3 +413,24 @@ def test_new_order_of_a_tool_is_refused(rig):
     rig.out.all.clear()
     rig.give(NewOrder(cl_ord_id=rig.ids[0](), symbol=BTC, side=1, qty=100, price=99_00), TOOL)
     assert rig.take(Refused)[0].control == "slot"
+
+
+def test_a_refused_cancel_of_a_sweep_is_not_sent_again_at_once(rig):
+    """An order that the venue says it can't cancel (its last report was lost) must not burn the tokens of all others."""
+    order = rig.rest()
+    assert reply(rig, CancelAll(request_id="c")).ok
+    rig.wait(20)
+    sent = [m.request for m in rig.take(Approved)]
+    assert len(sent) == 1
+    rig.event(
+        "cancel_rejected",
+        "NEW",
+        order.request.cl_ord_id,
+        leaves_qty=100,
+        request_id=sent[0].cl_ord_id,
+        **rig.terms(order),
+    )
+    rig.wait(900)
+    assert cancels(rig) == []
+    rig.wait(200)
+    assert cancels(rig) == [order.request.cl_ord_id]

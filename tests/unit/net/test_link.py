@@ -20,6 +20,10 @@ class Pump:
         self.poll = select.poll()
         self.links = {}
 
+    def close(self):
+        for link in list(self.links.values()):
+            link.close("the test is over") if isinstance(link, Link) else link.listener.close()
+
     def watch(self, link, fd, events):
         if events:
             self.poll.register(fd, events)
@@ -50,6 +54,13 @@ class End:
 
     def _closed(self, was_open, reason):
         self.closed = (was_open, reason)
+
+
+@pytest.fixture
+def pump():
+    pump = Pump()
+    yield pump
+    pump.close()
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +96,7 @@ def connected(pump, server, directory, *, name="127.0.0.1", host="127.0.0.1", pi
     return end
 
 
-def test_bytes_go_both_ways_whole_and_in_order(certificates):
-    pump = Pump()
+def test_bytes_go_both_ways_whole_and_in_order(pump, certificates):
     server = Server(pump, certificates)
     client = connected(pump, server, certificates)
     pump.until(lambda: client.opened and server.ends and server.ends[0].opened)
@@ -102,8 +112,7 @@ def test_bytes_go_both_ways_whole_and_in_order(certificates):
     assert server.ends[0].closed == (True, "closed by the peer")
 
 
-def test_a_close_lets_what_was_written_out_first(certificates):
-    pump = Pump()
+def test_a_close_lets_what_was_written_out_first(pump, certificates):
     server = Server(pump, certificates)
     client = connected(pump, server, certificates)
     pump.until(lambda: client.opened and server.ends and server.ends[0].opened)
@@ -114,15 +123,13 @@ def test_a_close_lets_what_was_written_out_first(certificates):
     assert server.ends[0].got == big
 
 
-def test_a_host_name_is_resolved_without_blocking(certificates):
-    pump = Pump()
+def test_a_host_name_is_resolved_without_blocking(pump, certificates):
     server = Server(pump, certificates)
     client = connected(pump, server, certificates, host="localhost", name="localhost")
     pump.until(lambda: client.opened)
 
 
-def test_an_unknown_authority_is_refused_with_what_to_do(certificates, tmp_path):
-    pump = Pump()
+def test_an_unknown_authority_is_refused_with_what_to_do(pump, certificates, tmp_path):
     server = Server(pump, certificates)
     keys.make_certificates(str(tmp_path), ["127.0.0.1"])
     client = connected(pump, server, certificates, ca=tmp_path / "ca.pem")
@@ -131,16 +138,14 @@ def test_an_unknown_authority_is_refused_with_what_to_do(certificates, tmp_path)
     assert "set ca_file" in client.closed[1]
 
 
-def test_a_wrong_name_is_refused(certificates):
-    pump = Pump()
+def test_a_wrong_name_is_refused(pump, certificates):
     server = Server(pump, certificates)
     client = connected(pump, server, certificates, name="example.org")
     pump.until(lambda: client.closed)
     assert "not for" in client.closed[1]
 
 
-def test_an_expired_certificate_is_refused(tmp_path):
-    pump = Pump()
+def test_an_expired_certificate_is_refused(pump, tmp_path):
     keys.make_certificates(str(tmp_path), ["127.0.0.1"], now=dt.datetime(2020, 1, 1, tzinfo=dt.UTC), days=10)
     server = Server(pump, tmp_path)
     client = connected(pump, server, tmp_path)
@@ -148,8 +153,7 @@ def test_an_expired_certificate_is_refused(tmp_path):
     assert "expired" in client.closed[1]
 
 
-def test_a_pin_must_match_and_the_next_pin_also_passes(certificates):
-    pump = Pump()
+def test_a_pin_must_match_and_the_next_pin_also_passes(pump, certificates):
     server = Server(pump, certificates)
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
@@ -166,7 +170,7 @@ def test_a_pin_must_match_and_the_next_pin_also_passes(certificates):
     assert "not the pinned" in bad.closed[1]
 
 
-def test_plain_tcp_at_the_other_end_is_said_and_gets_no_fix_byte(certificates):
+def test_plain_tcp_at_the_other_end_is_said_and_gets_no_fix_byte(pump, certificates):
     got = []
     plain = socket.create_server(("127.0.0.1", 0))
 
@@ -178,7 +182,6 @@ def test_plain_tcp_at_the_other_end_is_said_and_gets_no_fix_byte(certificates):
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    pump = Pump()
     client = End(pump, "client")
     client.link.connect(
         "127.0.0.1", plain.getsockname()[1], tls.client_context(str(certificates / "ca.pem")), "127.0.0.1"
@@ -186,15 +189,15 @@ def test_plain_tcp_at_the_other_end_is_said_and_gets_no_fix_byte(certificates):
     client.link.write(b"8=FIXT.1.1|35=A")
     pump.until(lambda: client.closed)
     thread.join(5)
+    plain.close()
     assert "does not speak TLS" in client.closed[1]
     assert b"FIXT" not in b"".join(got)
 
 
-def test_nobody_listening_is_refused_with_the_reason(certificates):
+def test_nobody_listening_is_refused_with_the_reason(pump, certificates):
     sock = socket.create_server(("127.0.0.1", 0))
     port = sock.getsockname()[1]
     sock.close()
-    pump = Pump()
     client = End(pump, "client")
     client.link.connect("127.0.0.1", port, tls.client_context(str(certificates / "ca.pem")), "127.0.0.1")
     pump.until(lambda: client.closed)

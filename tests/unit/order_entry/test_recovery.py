@@ -167,6 +167,15 @@ def test_sweep_numbers_never_go_back_over_a_restart(rig) -> None:
     assert again.beat.sweep_wanted > last
 
 
+def test_the_beat_says_which_sweep_the_last_logon_wants(rig) -> None:
+    """Others need not have heard the Logon: what a later cancel wants does not change it."""
+    wanted = rig.beat.logon_sweep
+    assert wanted == rig.beat.sweep_wanted > 0
+    rig.oe.recovery.want_sweep()
+    rig.wait(100)
+    assert (rig.beat.sweep_wanted, rig.beat.logon_sweep) == (wanted + 1, wanted)
+
+
 def test_a_lost_guard_cancels_everything_mass_cancel_first(rig) -> None:
     """guard_loss = cancel: one mass cancel, then singles for what it did not reach, at our own pace."""
     orders = [rig.live() for _ in range(3)]
@@ -333,3 +342,33 @@ def test_the_guard_may_come_late_but_not_never(make_rig) -> None:
     rig.guard(GuardHello(epoch=1))
     assert rig.out.logged("warning")[-1] == "the guard is back"
     assert rig.oe.deadline <= rig.now.mono_ns + 100 * MS
+
+
+def test_a_request_without_an_answer_for_twenty_seconds_is_in_doubt_and_asked_about(rig) -> None:
+    """A refusal that was lost on a whole session is on no drop copy either: only asking finds it out."""
+    order = rig.new()
+    rig.wait(19_900)
+    assert rig.state(order) == "SUBMITTING" and len(rig.wire) == 1
+    rig.wait(200)
+    assert rig.kinds[-2:] == ["unknown UNKNOWN", "cancel_submitted UNKNOWN"]
+    assert rig.tape[-2].text == "35=D has no answer after 20 s"
+    rig.cancel_reject(rig.tape[-1].request_id, order, 1, "unknown order")
+    rig.ask(SweepDone(wanted=rig.beat.sweep_wanted, complete=True))
+    assert rig.state(order) == "NOT_SENT"
+
+
+def test_an_order_that_drop_copy_showed_is_not_doubted_for_its_unanswered_request(rig) -> None:
+    """Its report was lost on the session and recovered: nothing is left to ask."""
+    order = rig.new()
+    report = rig.make(order, "0", "0", leaves_qty=1000)
+    rig.ask(RecoveredReports(reports=[copy_of(report)]))
+    rig.wait(21_000)
+    assert rig.state(order) == "NEW"
+
+
+def test_the_order_id_of_what_is_no_order_yet_is_not_remembered(rig) -> None:
+    """A PendingNew carries OrderID NONE; a cancel that named it would be refused as an unknown order."""
+    order = rig.new()
+    rig.report(order, "A", "A", "-1;-1", order_id="NONE")
+    rig.cancel(order)
+    assert "|37=" not in rig.wire[-1]

@@ -169,6 +169,20 @@ def test_backs_off_after_a_refusal_by_the_guard():
     assert [intent.side for intent in harness.take_new()] == [1, 2]
 
 
+def test_refusals_in_a_row_do_not_lengthen_the_pause():
+    """They cost no token: after an outage of any length it quotes again within the plain back-off."""
+    harness = Harness(QuoteMaker)
+    harness.start()
+    harness.book(BTC, bids=[("19.49", 10)], asks=[("19.51", 10)])
+    for _ in range(8):
+        intents = harness.take_new()
+        assert [intent.side for intent in intents] == [1, 2]
+        for intent in intents:
+            harness.refuse(intent)
+        harness.advance(1.1)
+    assert [intent.side for intent in harness.take_new()] == [1, 2]
+
+
 def test_one_sided_book_pulls_the_quotes():
     """Without others on both sides there is no middle."""
     harness, bid, ask = quoting()

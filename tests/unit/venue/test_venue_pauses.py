@@ -73,6 +73,17 @@ def test_a_trading_pause_begins_and_ends_by_itself(day):
     assert [entry.cl_ord_id for entry in world.truth().orders] == ["c2", "c7"]
 
 
+def test_a_skewed_clock_enters_and_leaves_the_window():
+    """The venue's clock is what counts."""
+    world = World(now=parse_fix_time("20261126-07:00:00.000"))
+    assert world.fault("skew", ms=str(90 * 60 * 1000)) == "ok"
+    assert world.venue.exchange.paused == "trading"
+    world.fault("skew", ms="0")
+    assert world.venue.exchange.paused == ""
+    world.advance(3600 * SECOND)
+    assert world.venue.exchange.paused == "trading"
+
+
 def test_the_window_can_be_left_out():
     world = World(config(maintenance="none"), now=parse_fix_time("20261126-08:30:00.000"))
     assert "|150=0|" in on(world).say("D", order("c1", 1, 10, "9.5000"))[0]

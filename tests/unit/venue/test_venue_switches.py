@@ -103,6 +103,17 @@ def test_heart_bt_int_of_three_seconds_is_enough_or_not(least, answer):
     assert client.logon(heart=3)[0].startswith(answer)
 
 
+def test_heart_bt_int_may_be_absent_or_not():
+    for required, answer in (
+        (False, "35=A|98=0|108=30|141=Y|1137=9|"),
+        (True, "35=5|58=HeartBtInt(108) missing|"),
+    ):
+        world = World(config(require_heart_bt_int=required))
+        client = world.client("KalshiNR", "key-oe")
+        signed = f"key-oe/{fix_time(world.wall)}/A/1/key-oe/KalshiNR"
+        assert bodies(client.say("A", f"98=0|96={signed}|141=Y|1137=9|")) == [answer]
+
+
 def test_drop_copy_may_not_be_enabled_for_the_account():
     world = World(config(drop_copy="not_enabled"))
     assert bodies(on(world, "KalshiDC", flags="").say("U1", "21001=1;1|")) == ["35=U3|45=2|21004=5|"]

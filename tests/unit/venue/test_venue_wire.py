@@ -293,6 +293,8 @@ def test_a_listener_hears_everything_of_its_account_and_may_say_nothing():
         ("D", order("c9", 1, 10, "9.5000")),
         ("q", "11=m|530=6|"),
         ("F", "11=x|41=c1|54=1|55=BTC-PERP|"),
+        ("G", "11=x|41=c1|38=5|40=2|54=1|55=BTC-PERP|"),
+        ("UOG", "20131=1|20132=3|"),
     ):
         (text,) = bodies(listener.say(msg_type, fields))
         assert text.startswith("35=j|") and f"|372={msg_type}|380=3|" in text
