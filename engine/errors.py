@@ -5,7 +5,7 @@
     ├── KeyFileError       a private key or certificate can't be used (exit code 4)
     ├── RunDirError        the run directory is in use, unsafe or unusable (exit code 1)
     ├── NotRunningError    a tool found no engine to talk to (exit code 3)
-    ├── JournalError       a journal is damaged or can't be written (exit code 1)
+    ├── JournalError       a journal is damaged or can't be written (exit code 8)
     └── UsageError         the command line is wrong (exit code 2)
 
 The text of each names the file, key or tag, the value and what would be right; the command line prints it without
@@ -42,6 +42,8 @@ class NotRunningError(EngineError):
 class JournalError(EngineError):
     """A journal is damaged or can't be written."""
 
+    exit_code = 8
+
 
 class UsageError(EngineError):
     """The command line is wrong."""
@@ -57,3 +59,4 @@ EXIT_CONFIG = 4
 EXIT_TIMEOUT = 5
 EXIT_BREAKS = 6
 EXIT_RISK_LATCH = 7
+EXIT_JOURNAL = 8

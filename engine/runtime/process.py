@@ -23,7 +23,6 @@ import os
 import resource
 import select
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable

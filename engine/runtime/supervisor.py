@@ -19,7 +19,7 @@ from engine import __version__
 from engine.bus.sockets import Again, Bus, BusSocket, make_bus_directory
 from engine.common.clock import SECOND
 from engine.config import Config
-from engine.errors import EXIT_CONFIG, EXIT_OK
+from engine.errors import EXIT_CONFIG, EXIT_JOURNAL, EXIT_OK
 from engine.messages import SCHEMA, control
 from engine.messages.decisions import GuardStatus, LatchNote
 from engine.messages.market_data import TopOfBook
@@ -29,6 +29,7 @@ from engine.runtime.run_dir import RunDirLock
 
 BEAT_NS: Final = 250_000_000
 SILENT_NS: Final = 1 * SECOND
+TELL_NS: Final = 300_000_000
 START_NS: Final = 15 * SECOND
 HEALTHY_NS: Final = 30 * SECOND
 BACKOFF_NS: Final = tuple(int(s * SECOND) for s in (0.05, 0.25, 0.5, 1, 2, 5, 10))
@@ -59,6 +60,16 @@ class Phase(StrEnum):
     STOP_GUARD = "stop guard"
     STOP_VENUE = "stop venue"
     DONE = "done"
+
+
+# Processes without which an end leaves something behind, and the phase up to which they are started again for it.
+_NEEDED_UNTIL: Final = {
+    "guard": Phase.QUIESCE_GUARD,
+    "order_entry": Phase.QUIESCE_ORDERS,
+    "drop_copy": Phase.QUIESCE_DROP_COPY,
+    "venue": Phase.QUIESCE_DROP_COPY,
+}
+_PHASES: Final = tuple(Phase)
 
 
 class Child:
@@ -129,6 +140,7 @@ class Supervisor:
         self.breaks: dict[str, BreakNote] = {}
         self.trading_since_ns = 0
         self._phase_deadline = 0
+        self._next_tell = 0
         self._signals = 0
         self._next_beat = 0
         make_bus_directory(run_dir)
@@ -219,12 +231,7 @@ class Supervisor:
     def _watch(self, child: Child, now: int) -> None:
         process = child.process
         if process is None:
-            if (
-                child.wanted
-                and self.phase is Phase.RUNNING
-                and now >= child.next_start_ns
-                and child.state != "failed"
-            ):
+            if child.wanted and self._needs(child) and now >= child.next_start_ns and child.state != "failed":
                 self._start(child, now)
             return
         code = process.poll()
@@ -249,6 +256,13 @@ class Supervisor:
         elif silent > SILENT_NS and child.state == "running":
             child.state = "silent"
             self.say("warning", child.name, "silent for 1 s")
+
+    def _needs(self, child: Child) -> bool:
+        """Whether a process that ended is to be started again: while the engine runs, and to finish what an end must."""
+        if self.phase is Phase.RUNNING:
+            return True
+        until = _NEEDED_UNTIL.get(child.name)
+        return until is not None and _PHASES.index(self.phase) <= _PHASES.index(until)
 
     def _start(self, child: Child, now: int) -> None:
         child.log_path = os.path.join(self.run_dir, "logs", f"{child.name}.log")
@@ -279,18 +293,21 @@ class Supervisor:
         pid = child.process.pid
         child.process = None
         healthy = now - child.started_ns > HEALTHY_NS
-        if self.phase is not Phase.RUNNING or not child.wanted:
+        if not (child.wanted and self._needs(child)):
             child.state = "stopped"
             if code not in {0, -signal.SIGTERM} and self.phase is not Phase.DONE:
                 self.say("warning", child.name, f"ended with code {code} while stopping")
             return
         tail = self._log_tail(child)
-        if code == EXIT_CONFIG:
+        if code == EXIT_JOURNAL:
+            tail += "; nothing was taken over from it, and orders may rest at the venue: look there"
+        if code in {EXIT_CONFIG, EXIT_JOURNAL}:
             child.state = "failed"
             self.say("alert", child.name, f"can't start: {tail}")
             if not self.trading_since_ns or not child.name.startswith("strategy."):
-                self.exit_code = EXIT_CONFIG
-                self.begin_stop(f"{child.name} can't start")
+                self.exit_code = code
+                if self.phase is Phase.RUNNING:
+                    self.begin_stop(f"{child.name} can't start")
             return
         child.failures = 0 if healthy else child.failures + 1
         child.restarts += 1
@@ -448,16 +465,17 @@ class Supervisor:
             Phase.STOP_VENUE: 6.0,
         }.get(phase, 0.0)
         self._phase_deadline = now + int(seconds * SECOND)
+        self._next_tell = now + TELL_NS
+        self._tell(phase)
+
+    def _tell(self, phase: Phase) -> None:
+        """Tell the members of a phase to quiesce or stop; again and again, as one may have been started for it."""
         stopping = phase in {Phase.STOP_SESSIONS, Phase.STOP_GUARD, Phase.STOP_VENUE}
+        why = self.why_stopping
         for child in self._members(phase):
             if child.alive and child.state != "starting":
-                message = (
-                    control.Stop(why=self.why_stopping)
-                    if stopping
-                    else control.Quiesce(why=self.why_stopping)
-                )
-                self._control.send(message, child.name)
-            elif child.process is not None:
+                self._control.send(control.Stop(why=why) if stopping else control.Quiesce(why=why), child.name)
+            elif child.process is not None and (stopping or not self._needs(child)):
                 child.process.kill()
 
     def _advance_stop(self, now: int) -> None:
@@ -465,18 +483,26 @@ class Supervisor:
         if self.phase in {Phase.STOP_SESSIONS, Phase.STOP_GUARD, Phase.STOP_VENUE}:
             over = not any(child.alive for child in members)
         else:
-            over = all(not c.alive or (c.heartbeat is not None and c.heartbeat.quiesced) for c in members)
+            over = all(self._is_quiesced(child) for child in members)
         if not over and now < self._phase_deadline:
+            if now >= self._next_tell:
+                self._next_tell = now + TELL_NS
+                self._tell(self.phase)
             return
         if not over:
-            late = ", ".join(c.name for c in members if c.alive)
+            late = ", ".join(c.name for c in members if c.alive or self._needs(c))
             self.say("warning", "supervisor", f"{self.phase}: {late} did not finish in time")
             if self.phase in {Phase.STOP_SESSIONS, Phase.STOP_GUARD, Phase.STOP_VENUE}:
                 for child in members:
                     if child.process is not None:
                         child.process.kill()
-        phases = list(Phase)
-        self._enter(phases[phases.index(self.phase) + 1], now)
+        self._enter(_PHASES[_PHASES.index(self.phase) + 1], now)
+
+    def _is_quiesced(self, child: Child) -> bool:
+        """Whether nothing of a process is waited for: it says so, or it is gone and not needed."""
+        if not child.alive:
+            return child.state == "failed" or not self._needs(child)
+        return child.heartbeat is not None and child.heartbeat.quiesced
 
     def _force(self) -> None:
         self.say(

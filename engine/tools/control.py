@@ -150,7 +150,7 @@ def _status(run: str, *, as_json: bool) -> int:
     state = _ask(run, "control", control.EngineQuery(request_id=request_id), request_id)
     guard = _guard_status(run)
     if state is None and guard is None:
-        return _no_answer("neither supervisor nor guard")
+        return _no_answer("the supervisor (the engine is shutting itself down if that is gone) and the guard")
     if as_json:
         print(json.dumps({
             "engine": msgspec.to_builtins(state) if state is not None else None,

@@ -106,7 +106,7 @@ def _finish(config: Config, directory: str, supervisor: Supervisor, options: Lau
 
     names = {strategy.slot: name for name, strategy in config.strategies.items()}
     try:
-        report = reconcile.report_for_run(directory, names)
+        report = reconcile.report_for_run(directory, names, ended=True)
     except EngineError as error:
         print(f"error: no report can be made: {error}", file=sys.stderr)
         return code or error.exit_code

@@ -26,7 +26,7 @@ from engine.errors import EXIT_BREAKS, EXIT_OK, EngineError, JournalError, NotRu
 from engine.messages.executions import OrderEvent
 from engine.messages.reconciliation import BreakNote
 from engine.runtime.journal import read
-from engine.tools.running import latest_run
+from engine.tools.running import is_running, latest_run
 
 _ORDER_EVENT: Final = "order"
 
@@ -66,8 +66,8 @@ def _drop_copy_records(path: str) -> Iterator[DropCopyJournalEntry]:
         yield _decoded(decode, path, row.no, row.message)
 
 
-def _configured(run_dir: str) -> tuple[dict[int, str], dict[str, int]]:
-    # Names and multipliers from the run's effective configuration; a report can do without either.
+def _configured(run_dir: str) -> tuple[dict[int, str], dict[str, int], str]:
+    # Names, multipliers and shutdown policy from the run's effective configuration; a report can do without it.
     try:
         with open(os.path.join(run_dir, "config.json"), "rb") as file:
             config = json.load(file)
@@ -76,9 +76,10 @@ def _configured(run_dir: str) -> tuple[dict[int, str], dict[str, int]]:
             symbol: int(instrument.get("contract_multiplier", 1))
             for symbol, instrument in config["instruments"].items()
         }
+        policy = str(config["engine"]["shutdown"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}, {}
-    return names, multipliers
+        return {}, {}, "cancel"
+    return names, multipliers, policy
 
 
 def _paths(run_dir: str) -> tuple[str, str]:
@@ -89,24 +90,31 @@ def _paths(run_dir: str) -> tuple[str, str]:
     return orders, os.path.join(state, "drop_copy.sqlite")
 
 
-def report_for_run(run_dir: str, names: Mapping[int, str] | None = None) -> Report:
+def report_for_run(run_dir: str, names: Mapping[int, str] | None = None, *, ended: bool | None = None) -> Report:
     """Build the report of a run directory.
 
     Args:
         run_dir: the run's directory.
         names: slot to strategy name, over what the run's own configuration says.
+        ended: the run is over, so that nothing may be left unexplained; by default, when no engine holds the directory.
 
     Raises:
         NotRunningError: there is no such run.
         JournalError: a journal is damaged.
     """
     orders_path, drop_copy_path = _paths(run_dir)
-    known, multipliers = _configured(run_dir)
+    known, multipliers, policy = _configured(run_dir)
+    over = not is_running(run_dir) if ended is None else ended
     # Drop copy's first: what it has seen of the tape was in the order journal before, while the engine runs too.
     records = list(_drop_copy_records(drop_copy_path))
     orders = _OrderJournal(orders_path)
     report = build_report(
-        orders, records, names={**known, **(names or {})}, multipliers=multipliers, run=run_dir
+        orders,
+        records,
+        names={**known, **(names or {})},
+        multipliers=multipliers,
+        run=run_dir,
+        ended=policy if over else "",
     )
     return msgspec.structs.replace(report, order_journal_rows=orders.rows, order_journal_head=orders.head)
 

@@ -132,3 +132,50 @@ def test_the_end_is_clean_and_has_every_execution_once(engine):
 def _exec_ids(path):
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as journal:
         return [row[0] for row in journal.execute("select exec_id from journal where exec_id is not null")]
+
+
+@pytest.mark.parametrize("name", ["order_entry", "drop_copy"])
+def test_a_process_that_dies_during_the_stop_finishes_what_the_stop_must_do(launch, name):
+    """It is started again, cancels or sweeps, and the end is clean; a dead one is no finished one."""
+    engine = launch("--plain", "--json")
+    engine.until_trading()
+    engine.until_fills()
+    wait_for("an open order", lambda: engine.truth().orders, seen=engine._seen)
+    mark = engine.mark()
+    engine.kill(name)
+    engine.interrupt()
+    assert engine.wait(40) == 0, engine.said()
+    summary = engine.summary()
+    assert summary["clean"] is True
+    assert summary["open_orders"] == 0
+    assert f"{name}: pid" in engine.since(mark)
+
+
+def test_an_end_that_could_not_cancel_says_so_and_is_not_clean(launch):
+    """The venue is stopped: what rests and what nobody confirmed are breaks, and the exit code is 6."""
+    engine = launch("--plain", "--json", changes={"engine.shutdown_s": 2})
+    engine.until_trading()
+    engine.until_fills()
+    wait_for("an open order", lambda: engine.truth().orders, seen=engine._seen)
+    engine.kill("venue", signal.SIGSTOP)
+    engine.interrupt()
+    assert engine.wait(60) == 6, engine.said()
+    summary = engine.summary()
+    assert summary["clean"] is False
+    assert summary["breaks"] > 0
+
+
+def test_a_damaged_order_journal_stops_the_start_and_names_the_row(launch):
+    """No restart loop: the row is named, orders may rest, exit code 8."""
+    engine = launch("--plain", "--json")
+    engine.until_trading()
+    engine.until_fills()
+    engine.interrupt()
+    assert engine.wait(40) == 0
+    path = os.path.join(engine.run, "state", "order_entry.sqlite")
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE journal SET wall_ns = wall_ns + 1 WHERE no = 3")
+    done = command("launch", "configs/demo.toml", "--run", engine.run, "--plain", "--for", "20s", timeout=60)
+    assert done.returncode == 8, done.stdout + done.stderr
+    assert "row 3 was changed" in done.stdout + done.stderr
+    assert "orders may rest at the venue" in done.stdout + done.stderr

@@ -344,10 +344,14 @@ def build_report(
     run: str = "",
     order_journal_rows: int = 0,
     order_journal_head: str = "",
+    ended: str = "",
 ) -> Report:
     """Build the report of a run from what its journals hold, each in its order.
 
     Args:
+        ended: empty while the engine runs. For a run that is over its shutdown policy, `cancel` or `leave`: then nothing
+            may be left unexplained, and what is counts as a break: an order with an unknown outcome, under `cancel` any
+            open order, reports that no sweep has confirmed, a last sweep that failed.
         order_events: the order journal. dc_records: drop copy's journal.
         names: slot to strategy name. multipliers: symbol to contract multiplier, 1 when not given.
         run: what to call the run. order_journal_rows, order_journal_head: of the order journal's file.
@@ -360,6 +364,8 @@ def build_report(
         sweeps.add(record)
     proofs = _proofs(orders)
     broken = [*sweeps.open.values(), *orders.found, *_own_breaks(orders, sweeps, proofs)]
+    if ended:
+        broken += _end_breaks(orders, sweeps, ended)
     broken = sorted(
         {note.break_id: note for note in broken}.values(), key=lambda note: (note.kind, note.break_id)
     )
@@ -444,6 +450,34 @@ def _own_breaks(orders: _Orders, sweeps: _Sweeps, proofs: list[Proof]) -> list[B
     if orders.newest and not sweeps.complete:
         text = "no sweep of drop copy was ever complete: what the session brought has no second witness"
         found.append(_gap("gap-never-swept", text, orders.last_ns))
+    return found
+
+
+def _end_breaks(orders: _Orders, sweeps: _Sweeps, policy: str) -> list[BreakNote]:
+    """Return what an end must not leave behind."""
+    found = []
+    unknown = [event for event in orders.live.values() if event.state is OrderState.UNKNOWN]
+    resting = [event for event in orders.live.values() if event.state is not OrderState.UNKNOWN]
+    for event in [*unknown, *(resting if policy == "cancel" else [])]:
+        kind = "an unknown outcome" if event.state is OrderState.UNKNOWN else f"state {event.state}"
+        found.append(
+            BreakNote(
+                break_id=f"order-{event.order}",
+                kind=brk.GAP,
+                status=brk.OPEN,
+                wall_ns=orders.last_ns,
+                cl_ord_id=event.cl_ord_id,
+                symbol=event.symbol,
+                text=f"the run ended with the order in {kind}: {QTY_TEXTS[event.leaves_qty]} may rest at the venue",
+            )
+        )
+    unconfirmed = _unconfirmed(orders.newest, sweeps.mark)
+    if unconfirmed and sweeps.complete:
+        text = f"{unconfirmed} reports are newer than the last complete sweep: drop copy has not confirmed them"
+        found.append(_gap("gap-unconfirmed", text, orders.last_ns))
+    if sweeps.last is not None and not sweeps.last.complete:
+        text = f"the last sweep was not completed: {sweeps.last.reason or 'no reason given'}"
+        found.append(_gap("gap-last-sweep", text, orders.last_ns))
     return found
 
 

@@ -47,7 +47,10 @@ _VENUE_FAULTS: Final[tuple[tuple[str, dict[str, str]], ...]] = (
     ("exchange_unavailable", {"applied": "no"}),
     ("exchange_unavailable", {"applied": "yes"}),
     ("internal_error", {}),
+    ("lose_report", {"count": "1"}),  # a few times, because much hangs on which report it hits
     ("lose_report", {"count": "1"}),
+    ("lose_report", {"count": "1"}),
+    ("lose_report", {"count": "2"}),
     ("lose_report", {"count": "3"}),
     ("duplicate_report", {"count": "3"}),
     ("resend_reject", {"reason": "1", "count": "2"}),

@@ -169,6 +169,7 @@ def test_sweep_numbers_never_go_back_over_a_restart(rig) -> None:
 
 def test_the_beat_says_which_sweep_the_last_logon_wants(rig) -> None:
     """Others need not have heard the Logon: what a later cancel wants does not change it."""
+    rig.wait(100)
     wanted = rig.beat.logon_sweep
     assert wanted == rig.beat.sweep_wanted > 0
     rig.oe.recovery.want_sweep()

@@ -175,3 +175,28 @@ def test_mass_cancel_is_not_for_kalshi_rt():
     world = World()
     client, _ = rt(world, head="141=Y|")
     assert bodies(client.say("q", "11=m|530=6|"))[0].startswith("35=j|45=2|372=q|380=3|")
+
+
+def test_the_venues_own_stop_counts_its_logout():
+    world = World()
+    client, _ = rt(world, head="141=Y|")
+    client.say("D", order("r1", 1, 1, "9.5000"))
+    world.venue.stop(world.now)
+    assert numbers(client.heard()) == [("35=5", 3)]
+    later = World(config(), world.out.records, T0 + SECOND)
+    assert numbers(rt(later, seq=2)[1]) == [("35=A", 4)]
+
+
+def test_a_dead_connection_keeps_numbering_until_it_is_noticed():
+    """What was written into the void is asked for after the reconnect."""
+    world = World()
+    client, _ = rt(world, head="141=Y|")
+    client.say("D", order("r1", 1, 2, "9.5000"))
+    world.fault("half_open", "KalshiRT")
+    on(world, key="key-other").say("D", order("s1", 2, 2, "9.5000"))
+    client.leave()
+    world.advance(73 * SECOND)
+    client, answer = rt(world, seq=2)
+    assert answer[0].startswith("35=A|")
+    resent = client.say("2", "7=3|16=3|")
+    assert numbers(resent) == [("35=8", 3)] and "|150=F|" in resent[0]

@@ -227,3 +227,16 @@ def test_the_comp_id_is_the_sessions_name_or_kalshi():
     for switch, name in (("session", "KalshiDC"), ("Kalshi", "Kalshi")):
         client = World(config(comp_id=switch)).client("KalshiDC", "key-dc")
         assert client.logon("")[0].startswith(f"35=A|49={name}|56=key-dc|")
+
+
+def test_logon_is_rate_limited_like_any_message():
+    """venue.md 3: Logon is counted; Basic's Write bucket holds 100 tokens, ten Logons."""
+    world = World(config(tier="Basic"))
+    for _ in range(10):
+        on(world).leave()
+    assert bodies(world.client("KalshiNR", "key-oe").logon()) == ["35=5|58=rate limit exceeded|"]
+    world.advance(100 * MS)
+    client = on(world)
+    assert bodies(client.say("D", order("c1", 1, 1, "9.5000")))[0].endswith("|380=8|58=rate limit exceeded|")
+    assert world.truth().orders == []
+    assert bodies(client.say("1", "112=free|")) == ["35=0|112=free|"]  # not counted
