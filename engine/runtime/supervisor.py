@@ -86,6 +86,7 @@ class Child:
         self.last_beat_ns = 0
         self.heartbeat: control.Heartbeat | None = None
         self.wanted = True
+        self.is_asked = False
         self.log_path = ""
 
     @property
@@ -309,8 +310,13 @@ class Supervisor:
                 if self.phase is Phase.RUNNING:
                     self.begin_stop(f"{child.name} can't start")
             return
-        child.failures = 0 if healthy else child.failures + 1
         child.restarts += 1
+        if child.is_asked and code in {0, -signal.SIGTERM}:
+            child.is_asked, child.next_start_ns, child.state = False, now, "restarting"
+            self.say("info", child.name, f"pid {pid} ended as asked; starts again")
+            return
+        child.is_asked = False
+        child.failures = 0 if healthy else child.failures + 1
         delay = BACKOFF_NS[min(child.failures, len(BACKOFF_NS) - 1)]
         child.next_start_ns = now + delay
         child.state = "restarting"
@@ -380,6 +386,7 @@ class Supervisor:
             return control.Reply(request_id=message.request_id, ok=False, text="the engine is stopping")
         child.wanted = True
         if child.process is not None:
+            child.is_asked = True
             child.process.terminate()
         else:
             child.state, child.failures, child.next_start_ns = "waiting", 0, 0

@@ -96,6 +96,9 @@ def _run(config: Config, directory: str, lock: run_dir.RunDirLock, options: Laun
     if isinstance(view, RichView):
         view.close()
     if options.dry_run:
+        if options.as_json:
+            summary = {"name": config.engine.name, "environment": config.engine.environment, "dry_run": True}
+            print(json.dumps({**summary, "exit_code": code, "run_dir": directory}), flush=True)
         return code
     return _finish(config, directory, supervisor, options, code)
 

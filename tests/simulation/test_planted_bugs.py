@@ -15,7 +15,7 @@ from engine.guard import intake as intake_module
 from engine.guard.exposure import Exposure
 from engine.guard.halting import Halting
 from engine.guard.intake import Intake
-from engine.guard.kill_switch import KillSwitch
+from engine.guard.kill_switch import KillSwitch, Sweep
 from engine.guard.limits import MaxPosition, OpenOrders
 from engine.guard.rate_limit import WriteBudget
 from engine.messages.executions import EventKind, OrderState, Source
@@ -297,6 +297,26 @@ def does_not_mend_the_tape_of_a_worker(patch):
     patch.setattr(TapeReader, "_see_gap", lambda self: None)
 
 
+def does_not_mend_the_guards_tape(patch):
+    patch.setattr("engine.guard.tape.TapeFollower.ask", lambda self, mono_ns: False)
+
+
+def overlooks_what_the_tape_lacks(patch):
+    """Drop copy finds nothing missing."""
+    patch.setattr("engine.drop_copy.reconciler.Reconciler.compare", lambda self, *_: [])
+
+
+def remembers_the_order_id_of_no_order(patch):
+    """OrderID NONE of a PendingNew names the order in its cancel: the venue doesn't know it, though it rests."""
+    patch.setattr(reports_module, "NO_ORDER_ID", "")
+
+
+def cancels_again_at_once_what_was_refused(patch):
+    """Sweep.due looks only for a cancel in flight, so that a refused one is repeated every 20 ms."""
+    patch.setattr(Sweep, "due", staticmethod(lambda order, mono_ns: not order.cancel_ns))
+    patch.setattr(WriteBudget, "take_cancel", lambda self, mono_ns: True)
+
+
 PLANTED = [
     (counts_a_fill_twice, {1}),
     (takes_a_pendings_exec_id_for_a_key, {1}),
@@ -325,6 +345,10 @@ PLANTED = [
     (believes_that_a_lost_session_changed_nothing, {0}),
     (releases_a_reservation_by_time, {0, 8}),
     (does_not_mend_the_tape_of_a_worker, {0}),
+    (does_not_mend_the_guards_tape, {0, 8}),
+    (overlooks_what_the_tape_lacks, {0, 1, 3, 4}),
+    (remembers_the_order_id_of_no_order, {0, 4, 8}),
+    (cancels_again_at_once_what_was_refused, {5}),
 ]
 
 

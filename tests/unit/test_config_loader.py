@@ -9,6 +9,7 @@ import pytest
 from engine import config_loader
 from engine.errors import EXIT_CONFIG, ConfigError
 from engine.kalshi.rate_limits import TIERS
+from strategies.quote_maker import QuoteMakerConfig
 
 CONFIGS = os.path.join(os.path.dirname(config_loader.__file__), os.pardir, "configs")
 DEMO = os.path.join(CONFIGS, "demo.toml")
@@ -200,6 +201,10 @@ def test_a_malformed_override_says_how_to_write_it(override):
         ("instruments.BTC-PERP.lot=0.5", "instruments.\"BTC-PERP\".lot: '0.5' has more than 0 decimals"),
         ("opening.SOL-PERP.qty=1", 'opening."SOL-PERP": there is no [instruments."SOL-PERP"]'),
         ("opening.BTC-PERP.qty=0.125", "opening.\"BTC-PERP\".qty: '0.125' has more than 2 decimals"),
+        ("opening.BTC-PERP.qty=12", "opening.\"BTC-PERP\".cost: '0' can't be right for qty = '12': write what "),
+        ("opening.BTC-PERP={qty='-12', cost='234'}", "opening.\"BTC-PERP\".cost: '234' can't be right for qty = '-12'"),
+        ("opening.BTC-PERP.cost=1", "opening.\"BTC-PERP\".cost: '1' can't be right for qty = '0': a flat"),
+        ("opening.BTC-PERP={qty='-12', cost='-234'}", None),
         ("risk.account.max_loss=0", "risk.account.max_loss: '0' is too small; it must be positive"),
         ("risk.account.max_position=-1", "risk.account.max_position: '-1' is too small; it must be positive"),
         ("risk.account.max_open_orders=0", "risk.account.max_open_orders: 0 must be at least 1"),
@@ -231,6 +236,32 @@ def test_each_rule_names_the_key_the_value_and_what_is_right(override, expected)
         config_loader.load(DEMO, [override])
         return
     assert any(line.startswith(expected) for line in refused(override)), refused(override)
+
+
+def test_the_loss_that_stops_a_scope_has_no_default(tmp_path):
+    """A limit that nobody chose is none."""
+    path = tmp_path / "mine.toml"
+    text = open(DEMO, encoding="utf-8").read()  # noqa: SIM115
+    path.write_text(re.sub(r"max_loss = .*\n", "", text))
+    assert refused(path=str(path)) == [
+        f"{scope}.max_loss: is missing and has no default"
+        for scope in (
+            "risk.account",
+            "risk.markets.BTC-PERP",
+            "risk.markets.ETH-PERP",
+            "strategies.quote_maker.limits",
+            "strategies.momentum_taker.limits",
+        )
+    ]
+
+
+@pytest.mark.parametrize(("name", "production"), [("kalshi-demo", False), ("kalshi-production", True)])
+def test_kalshi_configurations_stop_a_loop_but_no_quote(name, production):
+    """A window shorter than the pause that the quote maker keeps between two orders of a side."""
+    config = config_loader.load(
+        os.path.join(CONFIGS, f"{name}.toml"), FILLED_IN, production=production
+    )
+    assert 0 < config.risk.duplicate_window_ms < QuoteMakerConfig().min_interval_ms
 
 
 def test_a_traded_market_needs_limits_and_a_market_at_the_embedded_venue():

@@ -395,6 +395,15 @@ def test_a_replace_is_judged_by_what_it_adds(rig):
     assert isinstance(replace_of(rig, approved, 900, 99_00), Approved)
 
 
+def test_the_size_of_a_replace_is_what_it_leaves_open(rig):
+    """max_order_qty 10, max_order_notional 1000.00; 6 of 10 are filled, so a total of 16 leaves 10 open."""
+    approved = rig.rest(qty=1000, price=99_00)
+    rig.fill(approved, 600, 99_00)
+    assert replace_of(rig, approved, 1700, 98_00).control == "max_qty"
+    assert replace_of(rig, approved, 1600, 101_00).control == "max_notional"
+    assert isinstance(replace_of(rig, approved, 1600, 100_00), Approved)
+
+
 def test_a_replace_below_what_is_filled_is_refused(rig):
     """venue.md section 4: a new total equal to what is filled cancels, below it is rejected."""
     approved = rig.rest(qty=600, price=99_00)

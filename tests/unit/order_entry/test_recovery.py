@@ -158,6 +158,22 @@ def test_the_opening_of_the_configuration_counts_once(make_rig) -> None:
     assert "as of 2026-11-23" in rig.out.journal[0].text
 
 
+@pytest.mark.parametrize(
+    ("qty", "cost", "told"), [("-12", "-234.50", False), ("-13", "-234.50", True), ("-12", "-240", True)]
+)
+def test_another_opening_than_the_journals_is_told_at_the_start(make_rig, qty, cost, told) -> None:
+    """It does not count any more, whatever was traded since."""
+    rig = make_rig(opening={"BTC-PERP": OpeningConfig(qty="-12.00", cost="-234.5")}).up()
+    rig.fill(rig.live(), 1000, status="2", cum_qty=1000)
+    again = rig.restarted(opening={"BTC-PERP": OpeningConfig(qty=qty, cost=cost)})
+    again.oe.start(again.now)
+    text = (
+        f"opening of BTC-PERP: the configuration says {qty} contracts for {cost} dollars, the journal was opened with "
+        "-12.00 for -234.50; the journal counts"
+    )
+    assert again.out.logged("warning") == ([text] if told else [])
+
+
 def test_sweep_numbers_never_go_back_over_a_restart(rig) -> None:
     """Drop copy remembers the last one: the next life begins above it."""
     last = rig.oe.recovery.sweep_wanted

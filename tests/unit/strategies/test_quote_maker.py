@@ -93,6 +93,47 @@ def test_replace_after_a_part_fill_asks_for_a_new_total():
     assert (replaces[1].qty, replaces[1].price) == (700, 194616)
 
 
+def moved(harness):
+    """Move the market until a replace of the offer is out; returns it."""
+    move_up(harness)
+    (replace,) = harness.take()
+    assert isinstance(replace, ReplaceOrder)
+    return replace
+
+
+def refused_by_the_guard(harness, replace):
+    harness.refuse(replace, "max_qty")
+
+
+def refused_by_the_venue(harness, replace):
+    harness.reject(replace, "PRICE_OUT_OF_BAND")
+
+
+@pytest.mark.parametrize("refuse", [refused_by_the_guard, refused_by_the_venue])
+def test_a_quote_that_can_not_be_moved_is_cancelled_and_quoted_anew_after_the_back_off(refuse):
+    """It would stay at a price that the market has left."""
+    harness, _, ask = quoting()
+    refuse(harness, moved(harness))
+    (cancel,) = harness.take()
+    assert isinstance(cancel, CancelOrder)
+    assert cancel.orig_cl_ord_id == ask.cl_ord_id
+    harness.cancelled(ask)
+    harness.advance(0.4)
+    assert [i for i in harness.take() if isinstance(i, NewOrder)] == []
+    harness.advance(0.7)
+    assert prices(i for i in harness.take() if isinstance(i, NewOrder)) == [(2, 195280)]
+
+
+@pytest.mark.parametrize("refuse", [refused_by_the_guard, refused_by_the_venue])
+def test_a_cancel_that_is_refused_is_not_repeated_at_once(refuse):
+    """Its order may be over already; repeating it would burn tokens."""
+    harness, _, _ = quoting()
+    refuse(harness, moved(harness))
+    (cancel,) = harness.take()
+    refuse(harness, cancel)
+    assert harness.take() == []
+
+
 def test_inventory_skews_both_quotes_down_when_long():
     """20 contracts long are four times qty: both quotes 0.0040 lower."""
     harness = Harness(QuoteMaker, positions={BTC: 20})
@@ -202,11 +243,12 @@ def test_stale_market_is_left():
     assert len(harness.take_new()) == 2
 
 
-def test_stop_leaves_nothing():
-    """on_stop cancels everything."""
-    harness, _, _ = quoting()
+@pytest.mark.parametrize(("shutdown", "intents"), [("cancel", [CancelAll()]), ("leave", [])])
+def test_what_rests_at_the_stop_is_for_the_configuration_to_say(shutdown, intents):
+    """[engine] shutdown: the worker cancels, or leaves; the strategy itself does nothing."""
+    harness, _, _ = quoting(shutdown=shutdown)
     harness.stop()
-    assert CancelAll() in harness.take()
+    assert harness.take() == intents
 
 
 def test_filled_quote_is_quoted_again():
