@@ -84,7 +84,7 @@ def _process(argv: list[str]) -> int:
     parser.add_argument("--run", required=True)
     parser.add_argument("--dry-run", action="store_true")
     arguments = parser.parse_args(argv)
-    from engine.runtime.process import main as run_process
+    from engine.runtime.child import main as run_process
 
     return run_process(arguments.name, arguments.run, dry_run=arguments.dry_run)
 

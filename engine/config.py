@@ -122,7 +122,8 @@ class OpeningConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """[opening."BTC-PERP"]: the position that was held before the journal began; used only while the journal has none.
 
     Attributes:
-        qty: contracts, signed. cost: dollars paid for them (negative when short), for profit and loss.
+        qty: contracts, signed.
+        cost: dollars paid for them, contracts * average price * contract_multiplier (negative when short); needed unless qty is 0, for profit and loss.
         as_of: date or time at which it was read at the venue, for the report.
     """
 
@@ -135,11 +136,12 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """[risk.account], [risk.markets."BTC-PERP"], [strategies.NAME.limits]: pre-trade limits of one scope.
 
     Attributes:
-        max_order_qty: contracts in one order. max_order_notional: dollars in one order.
+        max_order_qty: contracts in one order; of a replace, what it would leave open.
+        max_order_notional: dollars in one order; of a replace, what it would leave open.
         max_position: contracts, worst case: position and every open or unknown order of one side filled.
         max_open_orders: orders not terminal. max_gross_notional: dollars, positions and open orders.
-        max_unacknowledged: requests in flight that nothing has answered.
         max_loss: dollars lost today, realised, marked and fees, before the scope latches.
+        max_unacknowledged: requests in flight that nothing has answered.
     """
 
     max_order_qty: str
@@ -147,8 +149,8 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_position: str
     max_open_orders: int
     max_gross_notional: str
+    max_loss: str
     max_unacknowledged: int = 50
-    max_loss: str = "1000000"
 
 
 class RateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

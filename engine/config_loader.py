@@ -18,7 +18,7 @@ import msgspec
 
 from engine.common.fixed_point import MONEY_DECIMALS, PRICE_DECIMALS, QTY_DECIMALS, parse_fixed
 from engine.common.ids import SLOT_MAX
-from engine.config import Config, LimitsConfig, SessionConfig, StrategyConfig
+from engine.config import Config, LimitsConfig, OpeningConfig, SessionConfig, StrategyConfig
 from engine.errors import ConfigError
 
 TIERS = ("Basic", "Advanced", "Expert", "Premier", "Paragon", "Prime", "Prestige", "unlimited")
@@ -376,8 +376,26 @@ def _market_problems(config: Config) -> Iterator[str]:
         prefix = f'opening."{symbol}"'
         if symbol not in config.instruments:
             yield f'{prefix}: there is no [instruments."{symbol}"]'
-        yield from _decimal(f"{prefix}.qty", opening.qty, QTY_DECIMALS, unit="contracts")
-        yield from _decimal(f"{prefix}.cost", opening.cost, MONEY_DECIMALS, unit="dollars")
+        yield from _opening_problems(prefix, opening)
+
+
+def _opening_problems(prefix: str, opening: OpeningConfig) -> Iterator[str]:
+    found = [
+        *_decimal(f"{prefix}.qty", opening.qty, QTY_DECIMALS, unit="contracts"),
+        *_decimal(f"{prefix}.cost", opening.cost, MONEY_DECIMALS, unit="dollars"),
+    ]
+    yield from found
+    if found:
+        return
+    qty, cost = parse_fixed(opening.qty, QTY_DECIMALS), parse_fixed(opening.cost, MONEY_DECIMALS)
+    if (qty > 0) != (cost > 0) or (qty < 0) != (cost < 0):
+        right = (
+            "write what was paid in dollars, contracts * average price * contract_multiplier, negative when short, "
+            'as cost = "-234.00" for qty = "-12" at 19.50; any other cost makes up profit or loss'
+            if qty
+            else "a flat position has no cost"
+        )
+        yield f"{prefix}.cost: {opening.cost!r} can't be right for qty = {opening.qty!r}: {right}"
 
 
 def _limits(prefix: str, limits: LimitsConfig) -> Iterator[str]:

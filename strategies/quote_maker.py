@@ -5,9 +5,12 @@ run away with it). It quotes `edge` below and above, shifted against the invento
 side that reduces is the better price, and no further than the other side's best: it never means to take.
 
 A quote moves when its target is at least `move` away, at most every `min_interval_ms`: by a replace, or by a cancel and a
-new order with `use_replace = false`. A quote that the venue cancelled with POST_ONLY_CROSS or
+new order with `use_replace = false`. A quote that can't be moved (its replace was refused) is cancelled, for it would
+stay at a price that the market has left. A quote that the venue cancelled with POST_ONLY_CROSS or
 rejected keeps its side quiet for `backoff_ms`, twice as long each time in a row, so that a loop can't burn tokens; one
 that never left (the guard refused it, say) for `backoff_ms` each time, so that it quotes again soon after an outage.
+
+At the end it does nothing: whether what rests is cancelled or left is for `[engine] shutdown` to say.
 
 The defaults fit the demo's markets (BTC-PERP near 19.50 dollars, ETH-PERP near 4.20, levels 0.01 apart, the best bid and
 offer two steps apart, up to 50 contracts on a level): with an edge of 0.0080 it is just inside the others.
@@ -76,13 +79,14 @@ class QuoteMakerConfig(StrategyConfigBase, frozen=True, kw_only=True, forbid_unk
 
 
 class Quote:
-    """One side of one market: its order, and when it was last touched and may be again (wall ns)."""
+    """One side of one market: its order, whether a replace of it is out, when it was touched and may be again (wall ns)."""
 
-    __slots__ = ("changed_ns", "failures", "order", "pulled_ns", "quiet_until_ns", "side")
+    __slots__ = ("changed_ns", "failures", "moving", "order", "pulled_ns", "quiet_until_ns", "side")
 
     def __init__(self, side: int) -> None:
         self.side = side
         self.order: Order | None = None
+        self.moving = False
         self.changed_ns = 0
         self.pulled_ns = 0
         self.quiet_until_ns = 0
@@ -131,11 +135,15 @@ class QuoteMaker(Strategy):
         if quote is None:
             return
         if order.state in {OrderState.NEW, OrderState.PARTIALLY_FILLED}:
+            moving = quote.moving
+            quote.moving = moving and order.pending
             if not order.text:
                 quote.failures = 0
                 self._look(order.symbol)  # the other side may have waited for this one to make way
             else:  # a cancel or replace was refused
                 self._back_off(quote)
+                if moving:
+                    self._pull(quote)
         elif not order.is_open:
             quote.order = None
             if order.text == "POST_ONLY_CROSS" or order.state is OrderState.REJECTED:
@@ -149,6 +157,9 @@ class QuoteMaker(Strategy):
         if quote is not None:
             if not order.is_open:
                 quote.order = None
+            elif refusal.request == "replace":
+                quote.moving = False
+                self._pull(quote)
             self._pause(quote)
 
     def on_market_state(self, symbol: str, state: FeedState, reason: str) -> None:
@@ -156,11 +167,6 @@ class QuoteMaker(Strategy):
         if state is not FeedState.LIVE and self.ctx.orders(symbol):
             self.ctx.log(f"{symbol} is {state}: cancelling its quotes ({reason or 'no reason given'})")
             self.ctx.cancel_all(symbol)
-
-    def on_stop(self) -> None:
-        """Leave nothing behind."""
-        if self.ctx.orders():
-            self.ctx.cancel_all()
 
     # -- how -----------------------------------------------------------------------------------------------------
 
@@ -213,8 +219,10 @@ class QuoteMaker(Strategy):
         if order is None:
             place = self.ctx.buy if quote.side == Side.BUY else self.ctx.sell
             quote.order = place(instrument.symbol, self.qty, target, post_only=True)
+            quote.moving = False
             quote.changed_ns = now
         elif abs(order.price - target) >= self.move and self._shift(order, target):
+            quote.moving = self.config.use_replace
             quote.changed_ns = now
 
     def _shift(self, order: Order, target: int) -> bool:

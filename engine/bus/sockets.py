@@ -27,6 +27,9 @@ Again = zmq.Again
 NOBLOCK: Final = int(zmq.NOBLOCK)
 SNDMORE: Final = int(zmq.SNDMORE)
 EVENTS: Final = int(zmq.EVENTS)
+RCVMORE: Final = int(zmq.RCVMORE)
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What bytes that are no message raise: the wrong shape, text that isn't UTF-8, nesting without end."""
 _send: Final = zmq.backend.Socket.send  # the sugared method above it only adds options that are not used here
 
 
@@ -107,17 +110,24 @@ class BusSocket:
         """Return (peer, message); message is None when the bytes are no message of this channel. Raises Again."""
         peer = ""
         if self._routed_binder:
-            frames = self._zmq.recv_multipart(NOBLOCK)
-            peer = frames[0].decode("utf-8", "replace")
-            data = frames[-1]
+            peer = self._zmq.recv(NOBLOCK).decode("utf-8", "replace")
+            data = self._zmq.recv(NOBLOCK)
+            if self._zmq.get(RCVMORE):
+                self._discard_parts()
+                return peer, None
         else:
             data = self._zmq.recv(NOBLOCK)
             if self._is_published:
                 data = data[data.find(b"\0") + 1 :]
         try:
             return peer, self._decode(data)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return peer, None
+
+    def _discard_parts(self) -> None:
+        """Read away what follows a message's one frame."""
+        while self._zmq.get(RCVMORE):
+            self._zmq.recv(NOBLOCK)
 
     def publish(self, topic: str, message: msgspec.Struct) -> None:
         """Publish; a subscriber that is behind its mark loses it and sees that by its number."""
@@ -173,7 +183,7 @@ class Bus:
     def _bind(self, channel: Channel, run_dir: str) -> BusSocket:
         kind = zmq.PUB if channel.pattern is Pattern.PUBSUB else zmq.ROUTER
         socket = self._context.socket(kind)
-        _limit(socket, channel)
+        _limit(socket, channel, channel.bytes_max)
         if kind == zmq.ROUTER:
             socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
             socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
@@ -209,10 +219,10 @@ class Bus:
         self._context.term()
 
 
-def _limit(socket: "zmq.Socket[bytes]", channel: Channel) -> None:
+def _limit(socket: "zmq.Socket[bytes]", channel: Channel, bytes_max: int = MESSAGE_BYTES_MAX) -> None:
     socket.setsockopt(zmq.SNDHWM, channel.high_water)
     socket.setsockopt(zmq.RCVHWM, channel.high_water)
-    socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
+    socket.setsockopt(zmq.MAXMSGSIZE, bytes_max)
     socket.setsockopt(zmq.LINGER, _LINGER_MS)
 
 
@@ -275,7 +285,7 @@ class ToolBus:
             topic, _, data = frame.partition(b"\0")
             try:
                 yield topic.decode(), decode(data)
-            except msgspec.MsgspecError:
+            except UNREADABLE:
                 continue
 
     def close(self) -> None:

@@ -10,12 +10,16 @@
 Two starts within one ms differ by their random bits; one start never repeats its counter. Never reused.
 """
 
+import re
 from typing import Final
 
 SLOT_OPERATOR: Final = 0
 SLOT_FOREIGN: Final = -1
 SLOT_MAX: Final = 0xFFF
 _COUNTER_MAX = 0xFFFFFFFF
+_LAYOUT: Final = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-8([0-9a-f]{3})-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII
+).fullmatch
 
 
 class ClOrdIDs:
@@ -46,12 +50,5 @@ class ClOrdIDs:
 
 def slot_of(cl_ord_id: str) -> int | None:
     """Return the strategy slot that a ClOrdID of our layout carries, or None for any other text."""
-    if len(cl_ord_id) != 36 or cl_ord_id[14] != "8" or cl_ord_id[19] not in "89ab":
-        return None
-    if cl_ord_id[8] != "-" or cl_ord_id[13] != "-" or cl_ord_id[18] != "-" or cl_ord_id[23] != "-":
-        return None
-    try:
-        int(cl_ord_id.replace("-", ""), 16)
-        return int(cl_ord_id[15:18], 16)
-    except ValueError:
-        return None
+    match = _LAYOUT(cl_ord_id)
+    return int(match[1], 16) if match is not None else None

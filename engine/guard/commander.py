@@ -103,15 +103,17 @@ class Commander:
 
     # -- approved commands; the controls and tokens are the caller's
 
-    def place(self, intent: NewOrder, way: Way, mono_ns: int, peer: str = "") -> None:
-        """Approve a new order."""
+    def place(
+        self, intent: NewOrder, way: Way, mono_ns: int, peer: str = "", *, reducing: bool = False
+    ) -> None:
+        """Approve a new order; reducing: it brings the account's position towards zero and passes latches."""
         no = self.no = self.no + 1
         line = way.line
         epoch = self.epoch
         self._exposure.reserve_new(
             intent, line, way.account, epoch=epoch, no=self.base + no, mono_ns=mono_ns, peer=peer
         )
-        self._approve(no, mono_ns, line.strategy or 0, intent)
+        self._approve(no, mono_ns, line.strategy or 0, intent, reducing=reducing)
 
     def replace(self, intent: ReplaceOrder, order: Order, mono_ns: int, peer: str = "") -> None:
         """Approve a replace."""
@@ -155,13 +157,24 @@ class Commander:
         return True
 
     def _approve(
-        self, no: int, mono_ns: int, slot: int, request: NewOrder | ReplaceOrder | CancelOrder | MassCancel
+        self,
+        no: int,
+        mono_ns: int,
+        slot: int,
+        request: NewOrder | ReplaceOrder | CancelOrder | MassCancel,
+        *,
+        reducing: bool = False,
     ) -> None:
         self.approved += 1
         self._send(
             ORDERS,
             Approved(
-                epoch=self.epoch, no=no, expires_ns=mono_ns + self._expiry_ns, strategy=slot, request=request
+                epoch=self.epoch,
+                no=no,
+                expires_ns=mono_ns + self._expiry_ns,
+                strategy=slot,
+                request=request,
+                reducing=reducing,
             ),
         )
 

@@ -136,14 +136,7 @@ class Gate:
         unknown = max(self.own_unknown, beat.unknown if beat is not None else 0)
         if unknown and self._block_unknown:
             reasons.append(f"{unknown} orders with an unknown outcome")
-        status = self.reconciliation
-        if status is None:
-            reasons.append("drop copy is silent")
-        elif not status.caught_up and not (status.gap and status.gap == self.accepted_gap):
-            reasons.append(f"drop copy is not caught up: {status.gap or status.detail or status.session}")
-        elif beat is not None and status.wanted < beat.logon_sweep:
-            # What it said, it said of an earlier Logon: orders sent now could never be told from those before.
-            reasons.append("drop copy is not caught up: it has not heard of order entry's logon yet")
+        reasons += self._not_caught_up()
         return reasons
 
     def _paused(self, now: Now) -> list[str]:
@@ -155,18 +148,38 @@ class Gate:
         for name, heard in (("order entry", self.beat), ("market data", self.feed)):
             if heard is not None and abs(heard.skew_ns) > self._skew_ns:
                 reasons.append(f"{name}: the venue's clock is {heard.skew_ns // MS} ms from ours")
-        status = self.reconciliation
-        if status is not None:
-            since = status.watermark_wall_ns or status.wall_ns
-            if now.wall_ns - since > self._unreconciled_ns:
-                reasons.append(f"nothing was reconciled for {(now.wall_ns - since) // SECOND} s")
-            if self._gate_on_break:
-                reasons += [
-                    f"{status.open_breaks[kind]} open breaks of kind {kind}"
-                    for kind in BREAKS_THAT_GATE
-                    if status.open_breaks.get(kind)
-                ]
+        reasons += self._long_ago(now)
+        if self._gate_on_break:
+            reasons += self._breaks()
         return reasons
+
+    def unreconciled(self, now: Now) -> list[str]:
+        """Return why our positions can't be relied on, whatever the policies for trading are; empty when they can."""
+        return [*self._not_caught_up(), *self._long_ago(now), *self._breaks()]
+
+    def _not_caught_up(self) -> list[str]:
+        status, beat = self.reconciliation, self.beat
+        if status is None:
+            return ["drop copy is silent"]
+        if not status.caught_up and not (status.gap and status.gap == self.accepted_gap):
+            return [f"drop copy is not caught up: {status.gap or status.detail or status.session}"]
+        if beat is not None and status.wanted < beat.logon_sweep:
+            # What it said, it said of an earlier Logon: orders sent now could never be told from those before.
+            return ["drop copy is not caught up: it has not heard of order entry's logon yet"]
+        return []
+
+    def _long_ago(self, now: Now) -> list[str]:
+        status = self.reconciliation
+        if status is None:
+            return []
+        age_ns = now.wall_ns - (status.watermark_wall_ns or status.wall_ns)
+        if age_ns <= self._unreconciled_ns:
+            return []
+        return [f"nothing was reconciled for {age_ns // SECOND} s"]
+
+    def _breaks(self) -> list[str]:
+        opened = self.reconciliation.open_breaks if self.reconciliation is not None else {}
+        return [f"{opened[kind]} open breaks of kind {kind}" for kind in BREAKS_THAT_GATE if opened.get(kind)]
 
     def _waiting(self, now: Now) -> list[str]:
         if now.mono_ns - self.feed_ns > self.stale_ns:

@@ -7,8 +7,8 @@ value, never an exception. A control reads the ask (what an intent wants, worked
 belongs to one strategy in one market, looked up once) and the time; none of them changes anything, but the tokens,
 which are taken and therefore run last. What passed is remembered for the duplicate throttle after that.
 
-Replaces run through the same controls as new orders. They are judged by what they add: the larger of old and new less
-what is counted already. A request that can only reduce what is at stake passes the limits on stakes, so that a scope
+Replaces run through the same controls as new orders. Their size is what they leave open (the new total less what is
+filled); on what is at stake they are judged by what they add: the larger of old and new less what is counted already. A request that can only reduce what is at stake passes the limits on stakes, so that a scope
 that is outside a limit (foreign fills, a tightened limit) can be brought back, and only that.
 """
 
@@ -72,7 +72,7 @@ class Ask:
 
     Attributes:
         qty: total quantity. leaves: what could still be filled. extra: open quantity beyond what is counted now.
-        notional: price * qty. extra_notional: open notional beyond what is counted now.
+        notional: price * leaves. extra_notional: open notional beyond what is counted now.
         order: the order to be replaced, None for a new one.
     """
 
@@ -110,7 +110,6 @@ class Ask:
 
     def of_replace(self, intent: ReplaceOrder, order: Order, way: Way, wall_ns: int, mono_ns: int) -> None:
         """Take a replace: qty is the new total (venue.md section 4)."""
-        multiplier = way.market.multiplier
         self.intent = intent
         self.new = None
         self.order = order
@@ -119,8 +118,8 @@ class Ask:
         self.qty = intent.qty
         self.leaves = intent.qty - order.cum
         self.extra = max(0, self.leaves - order.counted_qty)
-        self.notional = intent.price * intent.qty * multiplier
-        self.extra_notional = max(0, intent.price * self.leaves * multiplier - order.counted_notional)
+        self.notional = intent.price * self.leaves * way.market.multiplier
+        self.extra_notional = max(0, self.notional - order.counted_notional)
         self.made_ns = intent.made_ns
         self.wall_ns = wall_ns
         self.mono_ns = mono_ns
@@ -312,12 +311,15 @@ class IntentAge:
 
 
 class MaxQty:
-    """Protects from a finger or loop that asks for far too many. Source: max_order_qty. Unit: 1/100 contract."""
+    """Protects from a finger or loop that asks for far too many, counted by what would be open.
+
+    Source: max_order_qty. Unit: 1/100 contract.
+    """
 
     name = "max_qty"
 
     def check(self, ask: Ask, way: Way) -> Breach | None:
-        qty = ask.qty
+        qty = ask.leaves
         for scope in way.scopes:
             if qty > scope.max_order_qty:
                 text = f"{scope.text}: {qty} in one order is above {scope.max_order_qty}"
@@ -326,7 +328,10 @@ class MaxQty:
 
 
 class MaxNotional:
-    """Protects from an order that is too much money. Source: max_order_notional. Unit: money."""
+    """Protects from an order that is too much money, counted by what would be open.
+
+    Source: max_order_notional. Unit: money.
+    """
 
     name = "max_notional"
 

@@ -138,7 +138,9 @@ class CancelById(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
 
 
 class Flatten(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="flatten"):
-    """Operator: bring the account's position in a market (all markets when empty) to zero with IOC orders in the collar."""
+    """Operator: halt a market (all markets when empty), cancel what is open in it, and bring the account's position in it
+    to zero with IOC orders in the collar. Answered at the end; the market stays halted until `Arm`.
+    """
 
     request_id: str
     who: str
@@ -204,6 +206,7 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
         no: dense per epoch, from 1.
         expires_ns: mono_ns after which it must not be sent.
         strategy: slot of the strategy whose order it is or touches.
+        reducing: the guard's own order that brings the account's position towards zero; it passes latches.
     """
 
     epoch: int
@@ -211,6 +214,7 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
     expires_ns: int
     strategy: int
     request: Request
+    reducing: bool = False
 
 
 class GuardHello(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="guard_hello"):

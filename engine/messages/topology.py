@@ -5,11 +5,13 @@ Sockets, the virtual runtime's network, the subscriber tool and docs/bus.md are 
 Roles are process names, but `strategy` stands for every `strategy.<name>` worker and `tool` for every tool.
 """
 
+import re
 from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
 
+from engine.config import Config
 from engine.messages import commands, control, decisions, executions, market_data, reconciliation
 
 Union = Any  # a union of struct classes, as a value
@@ -33,6 +35,8 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
         idle: roles that read it only when idle (or after 10 ms): what is some ms old serves them as well.
         topics: topic prefixes that a role subscribes to, when not all (`{symbol}` and `{slot}` are filled in).
         high_water: messages that a queue holds; a PUB drops beyond, a DEALER or ROUTER refuses.
+        bytes_max: of one message to the binder; a sender of a longer one is disconnected.
+        only_from: message type to the roles that may send it, where not everyone connected may.
     """
 
     name: str
@@ -45,6 +49,8 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     idle: tuple[str, ...] = ()
     topics: dict[str, tuple[str, ...]] = {}
     high_water: int = 100_000
+    bytes_max: int = 1 << 16
+    only_from: dict[type, tuple[str, ...]] = {}
     carries: str = ""
 
 
@@ -118,6 +124,8 @@ CHANNELS: Final = {
             connected_by=("guard", "strategy", "drop_copy", "tool"),
             up=executions.AskOrders,
             down=executions.OrdersAnswer,
+            bytes_max=16 << 20,
+            only_from={executions.RecoveredReports: ("drop_copy",), executions.SweepDone: ("drop_copy",)},
             carries="replay of the tape, snapshots; recovered reports from drop_copy",
         ),
         Channel(
@@ -136,6 +144,11 @@ CHANNELS: Final = {
             connected_by=("market_data", "guard", "order_entry", "drop_copy", "strategy", "venue", "tool"),
             up=control.ControlUp,
             down=control.ControlDown,
+            only_from={
+                control.EngineQuery: ("tool",),
+                control.RestartProcess: ("tool",),
+                control.StopEngine: ("tool",),
+            },
             carries="hello, heartbeat with metrics, state, stop, restart",
         ),
         Channel(
@@ -151,7 +164,31 @@ CHANNELS: Final = {
 }
 
 
+_TOOL: Final = re.compile(r"tool\.[a-z0-9_.-]{1,64}", re.ASCII).fullmatch
+
+
+def may_send(channel: Channel, peer: str, message: object, names: frozenset[str]) -> bool:
+    """Say whether a peer of a ROUTER channel may send a message to its binder.
+
+    Args:
+        peer: the name that the sender's socket has; a process of `names`, or a tool.
+        names: the processes of the engine.
+    """
+    role = role_of(peer)
+    if role not in channel.connected_by or (peer not in names and not (role == "tool" and _TOOL(peer))):
+        return False
+    roles = channel.only_from.get(type(message))
+    return roles is None or role in roles
+
+
 def role_of(name: str) -> str:
     """Return the role of a process name: `strategy.quote_maker` is `strategy`, `tool.tail.123` is `tool`."""
     head = name.partition(".")[0]
     return head if head in {"strategy", "tool"} else name
+
+
+def process_names(config: Config) -> list[str]:
+    """Return the names of all processes that a configuration asks for, in the order in which they are started."""
+    names = ["venue"] if config.engine.environment == "embedded" else []
+    names += ["order_entry", "market_data", "drop_copy", "guard"]
+    return names + [f"strategy.{name}" for name in config.strategies]

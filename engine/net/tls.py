@@ -14,6 +14,8 @@ def client_context(ca_file: str = "") -> ssl.SSLContext:
     except (ssl.SSLError, OSError) as error:
         raise KeyFileError(f"{ca_file}: can't be used as certificate authorities (PEM): {error}") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Whatever SSLKEYLOGFILE says: no session secret goes to a disk.
+    context.keylog_filename = None  # type: ignore[assignment]
     return context
 
 

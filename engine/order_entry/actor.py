@@ -19,7 +19,7 @@ import msgspec
 
 from engine.common.actor import Actor, LinkEvent, Outbox, PeerEvent, Status
 from engine.common.clock import MS, SECOND, Now
-from engine.common.fixed_point import QTY_DECIMALS, parse_fixed, parse_money
+from engine.common.fixed_point import QTY_DECIMALS, format_fixed, format_money, parse_fixed, parse_money
 from engine.common.ids import SLOT_FOREIGN, SLOT_OPERATOR, ClOrdIDs
 from engine.config import Config
 from engine.fix.events import (
@@ -156,14 +156,27 @@ class OrderEntry(Actor):
         # [opening] counts only while the journal has no position of the market: fills since then are added to it.
         positions = self.ledger.positions
         for symbol, opening in self._config.opening.items():
+            qty, cost = parse_fixed(opening.qty, QTY_DECIMALS), parse_money(opening.cost)
             if symbol in positions.known:
+                self._compare_opening(symbol, qty, cost)
                 continue
             account = positions.account.get(symbol)
-            qty = parse_fixed(opening.qty, QTY_DECIMALS) + (account.qty if account is not None else 0)
-            cost = parse_money(opening.cost) + (account.cost if account is not None else 0)
+            if account is not None:
+                qty, cost = qty + account.qty, cost + account.cost
             as_of = f" as of {opening.as_of}" if opening.as_of else ""
             self._set_position(
                 symbol, qty, cost, f"opening{as_of}, from the configuration", Source.ENGINE, now
+            )
+
+    def _compare_opening(self, symbol: str, qty: int, cost: int) -> None:
+        # Whoever edits [opening] later believes that it counts.
+        opened_qty, opened_cost = self.ledger.positions.known[symbol]
+        if (qty, cost) != (opened_qty, opened_cost):
+            self.out.log(
+                "warning",
+                f"opening of {symbol}: the configuration says {format_fixed(qty, QTY_DECIMALS)} contracts for "
+                f"{format_money(cost, 2)} dollars, the journal was opened with {format_fixed(opened_qty, QTY_DECIMALS)} for "
+                f"{format_money(opened_cost, 2)}; the journal counts (ctl arm --accept-gap --position sets another)",
             )
 
     def _set_position(self, symbol: str, qty: int, cost: int, text: str, source: Source, now: Now) -> None:

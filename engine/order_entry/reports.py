@@ -9,8 +9,10 @@ Rules (venue.md section 4, design section 5):
 * `EXCHANGE_UNAVAILABLE` is no reject: the outcome is unknown. Nor is `ORDER_ALREADY_EXISTS`, because no ClOrdID is
   sent twice: the order that exists is this one;
 * a Reject(35=3) or BusinessMessageReject(35=j) means that the request never reached the book;
-* a report for an order that is over is recorded as late and moves the position, never the state. If it shows that an
-  order which was concluded not to be open is open after all, that is an alert, and the order is cancelled.
+* a report for an order that is over is recorded as late and moves the position, never a state that the venue told. What
+  we concluded ourselves its word overrides: if such an order shows up open, from the session or from drop copy, that is
+  an alert, and it is UNKNOWN again: counted at its worst, and asked for by cancels until the venue ends it;
+* a foreign order is named by its OrderID, because every request on it changes its ClOrdID.
 """
 
 from typing import Final
@@ -155,6 +157,7 @@ class Reports:
         desk = self.desk
         if kind is EventKind.REJECTED and self._is_no_reject(order, report, now):
             return
+        before = order.event.state
         late = order.terminal
         if late and (not key or (order.event.state, kind) not in TRANSITIONS):
             desk.count.late += 1
@@ -178,8 +181,8 @@ class Reports:
             text=text,
         )
         desk.emit(event)
-        if late:
-            self._on_late(order, kind, report, source)
+        if late or order.reopened:
+            self._on_late(event, before, report)
         elif kind is EventKind.TRADE and event.cum_qty > order.worst_qty:
             desk.out.log("alert", f"order {event.order} is overfilled: {event.cum_qty} of {order.worst_qty}")
         if self._silent_end and event.tif in ("3", "4"):
@@ -229,21 +232,18 @@ class Reports:
         self.desk.out.log("alert", text)
         return position, text
 
-    def _on_late(self, order: Order, kind: EventKind, report: ReportCopy, source: Source) -> None:
+    def _on_late(self, event: OrderEvent, before: OrderState, report: ReportCopy) -> None:
         desk = self.desk
         desk.count.late += 1
-        event = order.event
-        if kind is EventKind.TRADE and event.state is not OrderState.FILLED:
+        if event.kind is EventKind.TRADE and before is not OrderState.FILLED:
             desk.out.log(
-                "alert", f"late fill of {report.last_qty} for {event.order}, which is {event.state.value}"
+                "alert", f"late fill of {report.last_qty} for {event.order}, which is {before.value}"
             )
-        shows_open = kind in (EventKind.NEW, EventKind.REPLACED, EventKind.TRADE) and report.leaves_qty > 0
-        if shows_open and order.resolved and source is Source.SESSION:
+        if event.state is OrderState.UNKNOWN:
             desk.out.log(
                 "alert",
-                f"{event.order} is open at the venue but was concluded {event.state.value}: cancelling",
+                f"{event.order} is open at the venue but was concluded {before.value}: it counts again, cancelling",
             )
-            self.recovery.strays[event.order] = None
 
     def _on_unmatched(
         self, kind: EventKind, report: ReportCopy, key: ExecKey, source: Source, now: Now

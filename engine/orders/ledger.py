@@ -10,7 +10,7 @@ copy looks back. What falls out of these is only needed for reports that the ven
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -35,11 +35,15 @@ REPLAY_PART: Final = 500
 
 
 class Closed(NamedTuple):
-    """What is remembered of an order that is over, by each of its ids."""
+    """What is remembered of an order that is over, by each of its ids; a foreign one's by the key of its events.
+
+    `concluded`: as in `Order`.
+    """
 
     strategy: int
     order: str
     state: OrderState
+    concluded: bool = False
 
 
 class Ledger:
@@ -111,8 +115,12 @@ class Ledger:
             self._remember_exec_id(event.exec_id)
         if event.kind is EventKind.TRADE or event.kind is EventKind.POSITION:
             self.positions.apply(event)
-        if event.kind is not EventKind.POSITION and strategy != SLOT_FOREIGN:
+        if event.kind is EventKind.POSITION:
+            return
+        if strategy != SLOT_FOREIGN:
             self._apply_to_order(event)
+        elif event.state in TERMINAL:
+            self._remember_closed((event.order,), Closed(strategy, event.order, event.state))
 
     def _remember_exec_id(self, exec_id: str) -> None:
         exec_ids = self.exec_ids
@@ -125,18 +133,21 @@ class Ledger:
         key, state = event.order, event.state
         order = self._by_id.get(key)
         if order is None:
-            if key in self._closed_ids:
-                assert event.late, f"order {key} is over: only late events may follow"
+            closed = self._closed_ids.get(key)
+            if closed is not None and event.late:
                 return
+            assert closed is None or closed.concluded, f"order {key} is over: only late events may follow"
             order = Order(event)
+            order.reopened = closed is not None
             before = None
-            if state not in TERMINAL:
-                self.orders[key] = order
         else:
             before = order.event.state
             assert (before, event.kind) in TRANSITIONS, (
                 f"{event.kind.value} can't follow {before.value} of {key}"
             )
+        if state not in TERMINAL and (before is None or before in TERMINAL):
+            self.orders[key] = order
+            self._closed.pop(key, None)
         order.apply(event, self.exec_key)
         by_id = self._by_id
         by_id[key] = order
@@ -156,19 +167,22 @@ class Ledger:
     def _close(self, order: Order, *, again: bool) -> None:
         # Late events may add ids to an order that is over already.
         key = order.event.order
-        closed_ids = self._closed_ids
-        closed = Closed(order.event.strategy, key, order.event.state)
-        for cl_ord_id in order.ids:
-            if cl_ord_id not in closed_ids:
-                closed_ids[cl_ord_id] = closed
-        while len(closed_ids) > CLOSED_IDS_KEPT:
-            del closed_ids[next(iter(closed_ids))]
+        self._remember_closed(
+            order.ids, Closed(order.event.strategy, key, order.event.state, order.concluded)
+        )
         if again:
             return
         self.orders.pop(key, None)
         self._closed[key] = order
         if len(self._closed) > CLOSED_KEPT:
             self._forget(self._closed.pop(next(iter(self._closed))))
+
+    def _remember_closed(self, ids: Iterable[str], closed: Closed) -> None:
+        closed_ids = self._closed_ids
+        for each in ids:
+            closed_ids[each] = closed
+        while len(closed_ids) > CLOSED_IDS_KEPT:
+            del closed_ids[next(iter(closed_ids))]
 
     def _forget(self, order: Order) -> None:
         for cl_ord_id in order.ids:

@@ -13,6 +13,10 @@ or a rule that decides it from facts which do not depend on the order of arrival
     FOUND_OUT     the end of an UNKNOWN order: FILLED when the fills fill it, NOT_SENT when the venue never had it,
                   else CANCELED
     STAYS         the order is over: the event is recorded as late, fills move the position, the state stays
+    OVERRULES     the order is over. Where the venue said so, as STAYS. Where we concluded it ourselves (`resolved`,
+                  `not_sent`), the venue's word overrides our conclusion: an end that it tells is the state, and a
+                  report that shows something resting makes the order UNKNOWN, counted at its worst again. An order
+                  that came back like this is nobody's wish any more: only its end leads out of UNKNOWN
 
 An order that is heard of before the journal has it (a journal was lost, another engine had it) begins as UNKNOWN.
 A key that is absent can't happen; asking for it is an error of ours and stops the process.
@@ -46,6 +50,7 @@ class Rule(StrEnum):
     HEARD_FILL = "heard fill"
     FOUND_OUT = "found out"
     STAYS = "stays"
+    OVERRULES = "overrules"
 
 
 _S, _K = OrderState, EventKind
@@ -58,6 +63,8 @@ _ALIVE: Final = (
     _S.PENDING_CANCEL,
 )
 _OVER: Final = (_S.FILLED, _S.CANCELED, _S.EXPIRED, _S.REJECTED, _S.NOT_SENT)
+_CONCLUDED: Final = (_S.FILLED, _S.CANCELED, _S.NOT_SENT)
+_CONCLUDES: Final = (_K.RESOLVED, _K.NOT_SENT)
 _ENDS: Final = {
     _K.CANCELED: _S.CANCELED,
     _K.EXPIRED: _S.EXPIRED,
@@ -105,7 +112,8 @@ def _unknown_rows() -> _Table:
 def _over_rows() -> _Table:
     reports = (_K.NEW, _K.TRADE, _K.REPLACED, _K.CANCELED, _K.EXPIRED, _K.REJECTED)
     kinds = (*reports, *_REFUSED, _K.CANCEL_SUBMITTED)
-    return {(state, kind): Rule.STAYS for state in _OVER for kind in kinds}
+    stays: _Table = {(state, kind): Rule.STAYS for state in _OVER for kind in kinds}
+    return stays | {(state, kind): Rule.OVERRULES for state in _CONCLUDED for kind in reports}
 
 
 def _table() -> _Table:
@@ -125,7 +133,10 @@ class Pending(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What decides a state besides the table; all of it independent of the order in which it was learned."""
+    """What decides a state besides the table; all of it independent of the order in which it was learned.
+
+    The last two are as in `Order`: our own conclusion, and that the venue overrode one.
+    """
 
     heard_of: bool
     pending_new: bool
@@ -133,6 +144,8 @@ class Facts(NamedTuple):
     qty: int
     cancelling: bool
     replacing: bool
+    concluded: bool = False
+    reopened: bool = False
 
 
 def working_state(facts: Facts) -> OrderState:
@@ -149,7 +162,13 @@ def working_state(facts: Facts) -> OrderState:
 
 
 def next_state(
-    state: OrderState | None, kind: EventKind, facts: Facts, *, filled: bool, source: Source
+    state: OrderState | None,
+    kind: EventKind,
+    facts: Facts,
+    *,
+    filled: bool,
+    source: Source,
+    resting: bool = False,
 ) -> OrderState:
     """Return the state after an event.
 
@@ -159,6 +178,7 @@ def next_state(
         facts: with the event counted in.
         filled: the report says that the order is filled.
         source: who says it.
+        resting: the report says that something of the order rests.
 
     Raises:
         KeyError: the table has no such transition: a fault of the caller.
@@ -166,16 +186,19 @@ def next_state(
     to = TRANSITIONS[state, kind]
     if isinstance(to, OrderState):
         return to
-    if to is Rule.STAYS:
+    if to in (Rule.STAYS, Rule.OVERRULES):
         assert state is not None, "only an order that is over stays as it is"
-        return state
+        if to is Rule.STAYS or not facts.concluded:
+            return state
+        end = _S.FILLED if filled else _ENDS.get(kind, state)
+        return _S.UNKNOWN if resting else end
     if to is Rule.FOUND_OUT:
         if facts.cum_qty and facts.cum_qty >= facts.qty:
             return _S.FILLED
         return _S.CANCELED if facts.heard_of or facts.cum_qty else _S.NOT_SENT
     if filled and to in (Rule.FILL, Rule.HEARD_FILL):
         return _S.FILLED
-    if to in (Rule.HEARD, Rule.HEARD_FILL) and source is not Source.SESSION:
+    if to in (Rule.HEARD, Rule.HEARD_FILL) and (facts.reopened or source is not Source.SESSION):
         return _S.UNKNOWN
     return working_state(facts)
 
@@ -189,10 +212,20 @@ class Order:
         requests: requests in flight by ClOrdID.
         ids: every ClOrdID of the chain, requests to cancel included.
         terms_key: ExecID key of the Replaced report that gave the terms in force.
-        resolved: it ended by conclusion (`resolved`, `not_sent`), not by a report.
+        concluded: it is over by our own conclusion (`resolved`, `not_sent`); the venue has not said so.
+        reopened: the venue overrode such a conclusion.
     """
 
-    __slots__ = ("event", "heard_of", "ids", "pending_new", "requests", "resolved", "terms_key")
+    __slots__ = (
+        "concluded",
+        "event",
+        "heard_of",
+        "ids",
+        "pending_new",
+        "reopened",
+        "requests",
+        "terms_key",
+    )
 
     def __init__(self, event: OrderEvent) -> None:
         self.event = event
@@ -201,7 +234,8 @@ class Order:
         self.requests: dict[str, Pending] = {}
         self.ids: dict[str, None] = {event.order: None}
         self.terms_key: ExecKey = ()
-        self.resolved = False
+        self.concluded = False
+        self.reopened = False
 
     @property
     def terminal(self) -> bool:
@@ -216,6 +250,7 @@ class Order:
     def apply(self, event: OrderEvent, exec_key: Callable[[str], ExecKey]) -> None:
         """Take an event of this order in; it becomes the newest."""
         kind = event.kind
+        self._weigh(event)
         self.event = event
         if event.cl_ord_id:
             self.ids[event.cl_ord_id] = None
@@ -235,13 +270,20 @@ class Order:
             self.requests.pop(request_id, None)
         elif kind is _K.PENDING_NEW:
             self.pending_new = True
-        if kind in (_K.RESOLVED, _K.NOT_SENT):
-            self.resolved = True
+
+    def _weigh(self, event: OrderEvent) -> None:
+        # Whose word it is that the order is over, after this event.
+        if event.kind in _CONCLUDES:
+            self.concluded = True
+        elif self.concluded:
+            self.reopened = self.reopened or event.state is _S.UNKNOWN
+            told = event.kind in _ENDS or (event.kind is _K.TRADE and event.state is _S.FILLED)
+            self.concluded = event.state in TERMINAL and not told
 
     def content(self) -> list[object]:
         """Return everything, in a fixed order, for the digest."""
         requests = [(request_id, *pending) for request_id, pending in self.requests.items()]
-        facts = (self.heard_of, self.pending_new, self.resolved, self.terms_key)
+        facts = (self.heard_of, self.pending_new, self.concluded, self.reopened, self.terms_key)
         return [self.event, requests, list(self.ids), facts]
 
 
@@ -267,6 +309,8 @@ def _facts(order: Order, kind: EventKind, cum_qty: int, qty: int, requests: dict
         qty=qty,
         cancelling=cancelling,
         replacing=replacing,
+        concluded=order.concluded,
+        reopened=order.reopened,
     )
 
 
@@ -364,6 +408,11 @@ def told(
     )
 
 
+def shows_resting(kind: EventKind, report: ReportCopy) -> bool:
+    """Say whether a report says that something of its order rests, as of its time."""
+    return report.leaves_qty > 0 and kind in (_K.NEW, _K.REPLACED, _K.TRADE)
+
+
 def reported(
     order: Order,
     kind: EventKind,
@@ -408,7 +457,8 @@ def reported(
                 price, qty = report.price or price, report.leaves_qty + report.cum_qty
     facts = _facts(order, kind, cum_qty, qty, requests)
     filled = kind is _K.TRADE and report.ord_status == "2"
-    state = next_state(before.state, kind, facts, filled=filled, source=source)
+    resting = shows_resting(kind, report)
+    state = next_state(before.state, kind, facts, filled=filled, source=source, resting=resting)
     return _carry(
         before,
         numbers,
@@ -431,10 +481,13 @@ def reported(
     )
 
 
-def heard_of(report: ReportCopy, strategy: int, order: str, wall_ns: int) -> Order:
+def heard_of(
+    report: ReportCopy, strategy: int, order: str, wall_ns: int, *, reopened: bool = False
+) -> Order:
     """Return an order that the journal does not have, as its first report shows it: UNKNOWN until that is applied.
 
     The quantity is LeavesQty + CumQty; OrderQty(38) only when both are zero, because nothing else says it then.
+    `reopened`: it was concluded over so long ago that only its ids are left.
     """
     event = OrderEvent(
         tape_no=0,
@@ -451,7 +504,9 @@ def heard_of(report: ReportCopy, strategy: int, order: str, wall_ns: int) -> Ord
         price=report.price,
         qty=report.leaves_qty + report.cum_qty or report.qty,
     )
-    return Order(event)
+    found = Order(event)
+    found.reopened = reopened
+    return found
 
 
 _NO_REPORT: Final = ReportCopy(exec_id="", cl_ord_id="", exec_type="", ord_status="", symbol="", side=0)

@@ -109,12 +109,15 @@ class Positions:
     Args:
         multipliers: dollars per contract per dollar of price, by symbol; a symbol without one counts as 1.
         exec_key: turns an ExecID into its comparable key.
+
+    Attributes:
+        known: markets with an opening position, and the quantity and cost that it was opened with.
     """
 
     def __init__(self, multipliers: Mapping[str, int], exec_key: Callable[[str], ExecKey]) -> None:
         self.account: dict[str, Position] = {}
         self.of: dict[tuple[int, str], Position] = {}
-        self.known: dict[str, None] = {}
+        self.known: dict[str, tuple[int, int]] = {}
         self.said: dict[str, VenueWord] = {}
         self._multipliers = multipliers
         self._exec_key = exec_key
@@ -140,7 +143,7 @@ class Positions:
             account.cost += cost
             own.qty += change
             own.cost += cost
-            self.known[symbol] = None
+            self.known.setdefault(symbol, (change, cost))
             return
         multiplier = self._multipliers.get(symbol, 1)
         account.fill(event.side, event.last_qty, event.last_px, event.fee, multiplier)

@@ -27,13 +27,6 @@ def keeps_state(name: str, config: Config) -> bool:
     return config.engine.journal_sync != "off"
 
 
-def process_names(config: Config) -> list[str]:
-    """Return the names of all processes that a configuration asks for, in the order in which they are started."""
-    names = ["venue"] if config.engine.environment == "embedded" else []
-    names += ["order_entry", "market_data", "drop_copy", "guard"]
-    return names + [f"strategy.{name}" for name in config.strategies]
-
-
 def session_links(name: str, config: Config) -> dict[str, SessionConfig]:
     """Return the links that a process may open, by name."""
     sessions = config.sessions
@@ -136,7 +129,9 @@ def _build_venue(config: Config, runtime: "ProcessRuntime") -> Actor:
         VenueKey(api_key=record.api_key, account=record.account, sessions=tuple(record.sessions))
         for record in records
     ]
-    archive = JournalArchive(runtime.journal.path) if runtime.journal and keeps_state("venue", config) else None
+    archive = (
+        JournalArchive(runtime.journal.path) if runtime.journal and keeps_state("venue", config) else None
+    )
     actor = Venue(config, runtime, keys.verifier(public), random.Random(config.venue.seed), accounts, archive)  # noqa: S311 - synthetic flow, not a secret
     host, ports = config.venue.host, config.venue.ports
     runtime.on_started = lambda: links.listen_all(runtime.links, directory, host, ports, venue_keys.SESSIONS)

@@ -16,11 +16,9 @@ the actor has been told (`on_journal_failed`) and may write only what needs no r
 A receive on the same socket as a send can swallow the socket's edge: sockets that were sent on are looked at again.
 """
 
-import contextlib
 import functools
 import gc
 import os
-import resource
 import select
 import signal
 import time
@@ -33,15 +31,17 @@ import msgspec
 from engine import __version__
 from engine.bus.sockets import Again, Bus, BusSocket
 from engine.common.actor import Actor, LinkEvent, PeerEvent, Status
-from engine.common.clock import SECOND, Now, iso_time
+from engine.common.clock import SECOND, Now
 from engine.config import Config
 from engine.errors import EngineError, JournalError
 from engine.messages import SCHEMA, control
-from engine.messages.topology import Pattern
+from engine.messages.topology import Pattern, may_send, process_names
 from engine.runtime.fix_log import FixLog
-from engine.runtime.journal import Entry, Journal, NoJournal
+from engine.runtime.journal import Entry, Journal
 from engine.runtime.links import Links
 from engine.runtime.metrics import Histogram
+from engine.runtime.notices import Notices
+from engine.runtime.plain_text import plain
 
 HEARTBEAT_NS: Final = 250_000_000
 IDLE_NS: Final = 10_000_000
@@ -50,6 +50,7 @@ QUIET_MS: Final = 1
 HOUSEKEEPING_NS: Final = 50_000_000
 JOURNAL_RETRY_NS: Final = 100_000_000
 SUPERVISOR_SILENT_NS: Final = 3 * SECOND
+ORPHAN_GRACE_S: Final = 5
 STOP_NS: Final = 5 * SECOND
 _BATCH = 64
 _HELD_MAX = 100_000
@@ -64,7 +65,9 @@ _ORPHAN_NS: Final = {
     "guard": 4 * SECOND,
     "venue": 15 * SECOND,
 }
-_ALONE_NS: Final = 3 * SECOND  # an orphaned venue to which nobody has been connected for so long is needed no more
+_ALONE_NS: Final = (
+    3 * SECOND
+)  # an orphaned venue to which nobody has been connected for so long is needed no more
 
 
 class ProcessRuntime:
@@ -100,6 +103,7 @@ class ProcessRuntime:
         self._poll = select.poll()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self.bus = Bus(name, run_dir, topics)
+        self._names = frozenset({*process_names(config), "supervisor"})
         self.links = Links(self)
         readable = [s for s in self.bus.sockets.values() if s.readable]
         self._eager = [s for s in readable if not (s.lazy or s.idle)]
@@ -109,7 +113,7 @@ class ProcessRuntime:
         self._control = self.bus.sockets.get("control")
         self._more: set[BusSocket] = set()
         self._records: list[Entry] = []
-        self._writes: list[tuple[str, bytes, int]] = []
+        self._writes: list[tuple[str, bytes | None, int]] = []  # None closes the link
         self._sends: list[tuple[BusSocket, msgspec.Struct, str | None, str]] = []
         self._held_records: list[Entry] = []
         self._held_sends: list[tuple[BusSocket, msgspec.Struct, str | None, str]] = []
@@ -118,8 +122,7 @@ class ProcessRuntime:
         self._holds_all = False
         self._retry_ns = 0
         self._log_bytes: list[tuple[str, str, bytes]] = []
-        self._notices: list[control.Notice] = []
-        self._said: dict[str, int] = {}
+        self._notices = Notices(name)
         self.now = Now(time.time_ns(), time.monotonic_ns())
         self.welcome: control.Welcome | None = None
         self._next_beat = 0
@@ -130,12 +133,14 @@ class ProcessRuntime:
         self._supervisor_ns = 0
         self._stop_ns = 0
         self._orphan_ns = 0
+        self._orphaned_ns = 0
         self._alone_ns = 0
         self._sigterm = False
         self.tick_to_trade = Histogram()
         self.commit = Histogram()
         self.busy = Histogram()
         self.malformed = 0
+        self.turned_away = 0
         self.refused_sends = 0
         self._was_quiesced = False
         self.on_started: Callable[[], Any] | None = None
@@ -168,20 +173,12 @@ class ProcessRuntime:
 
     def close(self, link: str, reason: str = "") -> None:
         """See Outbox: what this batch wrote before goes out first."""
-        self._writes.append((link, b"", -1))
+        self._writes.append((link, None, 0))
         self.links.closing[link] = reason
 
     def log(self, level: str, text: str) -> None:
         """See Outbox; the same text is not said twice within a second."""
-        last = self._said.get(text, 0)
-        if self.now.mono_ns - last < SECOND:
-            return
-        if len(self._said) > 1000:
-            self._said.clear()
-        self._said[text] = self.now.mono_ns
-        with contextlib.suppress(OSError):  # a full disk must not end a process that still has orders to cancel
-            os.write(2, f"{iso_time(self.now.wall_ns)} {level} {text}\n".encode())
-        self._notices.append(control.Notice(name=self.name, level=level, text=text, wall_ns=self.now.wall_ns))
+        self._notices.say(level, text, self.now)
 
     # -- descriptors
 
@@ -226,6 +223,8 @@ class ProcessRuntime:
                     self.malformed += 1
                     if actor is not None:
                         actor.on_malformed(name, peer, now)
+                elif peer and not may_send(socket.channel, peer, message, self._names):
+                    self._turn_away(name, peer, message)
                 elif socket is self._control:
                     self._on_control(message)
                 elif actor is not None:
@@ -238,6 +237,14 @@ class ProcessRuntime:
             return taken
         self._more.add(socket)
         return taken
+
+    def _turn_away(self, channel: str, peer: str, message: msgspec.Struct) -> None:
+        """Drop a message from one who may not send it."""
+        self.turned_away += 1
+        self.log(
+            "alert",
+            f"{channel}: {type(message).__name__} from {plain(peer, 80)!r} was dropped: it may not send that",
+        )
 
     def turn(self) -> None:
         """Wait for something, handle it, release what it emitted."""
@@ -447,11 +454,11 @@ class ProcessRuntime:
         writes, self._writes = self._writes, []
         links = self.links
         for link, data, trigger_ns in writes:
-            if trigger_ns < 0:
+            if data is None:
                 links.close(link, links.closing.pop(link, ""))
                 continue
             links.write(link, data)
-            if trigger_ns:
+            if trigger_ns > 0:
                 self.tick_to_trade.add(time.monotonic_ns() - trigger_ns)
             if self.fix_log is not None:
                 self._log_bytes.append((link, ">", data))
@@ -519,7 +526,10 @@ class ProcessRuntime:
         if not self._was_quiesced:
             self.log("alert", "the supervisor is gone: shutting down in safe order")
         self._quiesce("the supervisor is gone")
-        if self.actor.quiesced:
+        if not self._orphaned_ns:
+            self._orphaned_ns = now.mono_ns
+        late = now.mono_ns - self._orphaned_ns > (self.config.engine.shutdown_s + ORPHAN_GRACE_S) * SECOND
+        if self.actor.quiesced or late:
             if not self._orphan_ns:
                 self._orphan_ns = now.mono_ns + _ORPHAN_NS[self.name.partition(".")[0]]
             if self.name == "venue":
@@ -541,6 +551,8 @@ class ProcessRuntime:
             metrics["commit_p99_us"] = self.commit.quantile(0.99) // 1000
         metrics["busy_p50_us"] = self.busy.quantile(0.5) // 1000
         metrics["busy_p99_us"] = self.busy.quantile(0.99) // 1000
+        if self.turned_away:
+            metrics["turned_away"] = self.turned_away
         if self.malformed:
             metrics["malformed"] = self.malformed
         if self.fix_log is not None and self.fix_log.lost_bytes:
@@ -550,9 +562,8 @@ class ProcessRuntime:
         status = Status(state=status.state, detail=status.detail, sessions=status.sessions, metrics=metrics)
         if self._control is None:
             return
-        for notice in self._notices[:100]:
+        for notice in self._notices.take():
             self._control.send(notice, None)
-        self._notices.clear()
         self._control.send(
             control.Heartbeat(
                 name=self.name,
@@ -628,7 +639,7 @@ class ProcessRuntime:
 
     def _say_last_words(self) -> None:
         if self._control is not None:
-            for notice in self._notices[:100]:
+            for notice in self._notices.take():
                 self._control.send(notice, None)
         self.bus.close()
 
@@ -644,53 +655,3 @@ class ProcessRuntime:
 
     def _on_sigterm(self, _signal: int, _frame: object) -> None:
         self._sigterm = True
-
-
-def harden() -> None:
-    """Files are ours alone; no core dump may hold a key."""
-    os.umask(0o077)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def main(name: str, run_dir: str, *, dry_run: bool = False) -> int:
-    """Run one process of an engine whose supervisor wrote its effective configuration into run_dir."""
-    harden()
-    from setproctitle import setproctitle
-
-    from engine import config_loader
-    from engine.runtime import factory
-
-    parent = os.getppid()
-    path = os.path.join(run_dir, "config.json")
-    with open(path, "rb") as file:
-        config = config_loader.decode(file.read())
-    setproctitle(f"engine {config.engine.name}: {name}")
-    cpu = config.engine.cpus.get(name)
-    if cpu is not None:
-        os.sched_setaffinity(0, {cpu})
-    journal = None
-    if name in factory.JOURNALLED:
-        state = os.path.join(run_dir, "state", f"{name}.sqlite")
-        sync = config.engine.journal_sync
-        kept = factory.keeps_state(name, config)
-        journal = Journal(state, sync) if kept else NoJournal(state)
-    fix_log = None
-    if config.engine.raw_fix_log and factory.session_links(name, config):
-        secrets = tuple(session.key_id for session in factory.session_links(name, config).values())
-        fix_log = FixLog(os.path.join(run_dir, "logs", f"{name}.fix"), secrets)
-    topics = {}
-    if name.startswith("strategy."):
-        topics["slot"] = f"{config.strategies[name.partition('.')[2]].slot:03x}"
-    runtime = ProcessRuntime(
-        name,
-        config,
-        run_dir,
-        config_hash=config_loader.digest(config),
-        journal=journal,
-        fix_log=fix_log,
-        topics=topics,
-        parent_pid=parent,
-    )
-    actor = factory.build(name, config, runtime, dry_run=dry_run)
-    runtime.report_for_duty()
-    return runtime.run(actor, factory.entry_types(name))

@@ -16,7 +16,6 @@ import fcntl
 import hashlib
 import os
 import stat
-import tempfile
 
 from engine.errors import RunDirError
 
@@ -39,8 +38,24 @@ def prepare(run_dir: str) -> None:
         raise RunDirError(f"{run_dir}/state: can't be written; the journals must be")
 
 
+def _make_private(directory: str) -> None:
+    """Make a directory of ours that nobody else can write. Raises RunDirError when another's stands in its place."""
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        status = os.lstat(directory)
+    except OSError as error:
+        raise RunDirError(f"{directory}: can't be used for the locks of API keys: {error.strerror}") from None
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise RunDirError(
+            f"{directory}: must be a directory of yours alone (0700): the locks of API keys are kept there; remove it"
+        )
+
+
 def _take(path: str, refusal: str) -> int:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise RunDirError(f"{path}: can't be locked: {error.strerror}") from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -71,9 +86,11 @@ class RunDirLock:
             self.stale_pid = int(file.read().strip() or 0)
         text = f"{run_dir}: an engine runs here already (or its processes have not ended yet), pid {{holder}}; stop it with scripts/ctl stop, or use another directory with --run"
         self.descriptors = [_take(path, text)]
-        directory = os.path.join(tempfile.gettempdir(), f"engine-{os.getuid()}-keys")
+        directory = (
+            f"/tmp/engine-{os.getuid()}-keys"  # one place whatever TMPDIR says, or two engines would not meet  # noqa: S108
+        )
         for key_id in key_ids:
-            os.makedirs(directory, mode=0o700, exist_ok=True)
+            _make_private(directory)
             name = hashlib.sha256(key_id.encode()).hexdigest()[:16]
             refusal = f"API key {key_id[:4]}***: an engine with this key runs already on this machine, pid {{holder}}; a second connection would be refused by the venue"
             try:

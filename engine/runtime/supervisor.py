@@ -24,7 +24,8 @@ from engine.messages import SCHEMA, control
 from engine.messages.decisions import GuardStatus, LatchNote
 from engine.messages.market_data import TopOfBook
 from engine.messages.reconciliation import BreakNote, ReconciliationStatus
-from engine.runtime import factory
+from engine.messages.topology import may_send, process_names
+from engine.runtime.plain_text import plain
 from engine.runtime.run_dir import RunDirLock
 
 BEAT_NS: Final = 250_000_000
@@ -130,7 +131,7 @@ class Supervisor:
         self.started_wall_ns = time.time_ns()
         self.started_ns = time.monotonic_ns()
         self._until_ns = self.started_ns + int(seconds * SECOND) if seconds is not None else None
-        self.children = {name: Child(name) for name in factory.process_names(config)}
+        self.children = {name: Child(name) for name in process_names(config)}
         self.phase = Phase.RUNNING
         self.why_stopping = ""
         self.exit_code = EXIT_OK
@@ -147,6 +148,7 @@ class Supervisor:
         make_bus_directory(run_dir)
         self._bus = Bus("supervisor", run_dir)
         self._control = self._bus.sockets["control"]
+        self._names = frozenset(self.children)
         self._poll = select.poll()
         for socket in self._bus.sockets.values():
             if socket.readable:
@@ -201,7 +203,8 @@ class Supervisor:
             for _ in range(10_000):
                 peer, message = socket.receive()
                 if socket is self._control:
-                    self._on_control(peer, message, now)
+                    if message is not None and may_send(socket.channel, peer, message, self._names):
+                        self._on_control(peer, message, now)
                 else:
                     self._on_feed(message, now)
         except Again:
@@ -344,7 +347,7 @@ class Supervisor:
                 child.heartbeat = message
                 if child.state in {"starting", "silent"}:
                     child.state = "running"
-            case control.Notice():
+            case control.Notice() if child is not None and message.name == peer:
                 self.say(message.level, message.name, message.text)
             case control.EngineQuery():
                 self._control.send(self._engine_state(message.request_id, now), peer)
@@ -436,7 +439,7 @@ class Supervisor:
 
     def say(self, level: str, name: str, text: str) -> None:
         """Show one line."""
-        self.view.say(level, name, text)
+        self.view.say(level, plain(name, 80), plain(text))
 
     # -- the end
 
@@ -481,7 +484,9 @@ class Supervisor:
         why = self.why_stopping
         for child in self._members(phase):
             if child.alive and child.state != "starting":
-                self._control.send(control.Stop(why=why) if stopping else control.Quiesce(why=why), child.name)
+                self._control.send(
+                    control.Stop(why=why) if stopping else control.Quiesce(why=why), child.name
+                )
             elif child.process is not None and (stopping or not self._needs(child)):
                 child.process.kill()
 

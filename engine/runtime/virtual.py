@@ -29,8 +29,7 @@ from engine.common.actor import Actor, PeerEvent
 from engine.common.clock import SECOND, Now
 from engine.common.ids import ClOrdIDs
 from engine.config import Config, SessionConfig, SessionsConfig
-from engine.messages.topology import CHANNELS, Channel, Pattern, role_of
-from engine.runtime import factory
+from engine.messages.topology import CHANNELS, Channel, Pattern, process_names, role_of
 from engine.runtime.virtual_wires import Wires
 
 START_WALL_NS: Final = 1_790_000_000 * SECOND
@@ -125,7 +124,7 @@ class Node:
         self._busy_until = 0
         self._is_flush_due = False
         self._records: list[tuple[msgspec.Struct, str]] = []
-        self._writes: list[tuple[str, bytes, int]] = []
+        self._writes: list[tuple[str, bytes | None, str]] = []  # None closes the link
         self._sends: list[tuple[str, msgspec.Struct, str | None, str]] = []
         self._wake_ns: int | None = None
         self._is_idle_due = False
@@ -138,7 +137,8 @@ class Node:
 
     def write(self, link: str, data: bytes, trigger_ns: int = 0) -> None:
         """See Outbox."""
-        self._writes.append((link, data, trigger_ns))
+        del trigger_ns
+        self._writes.append((link, data, ""))
 
     def record(self, entry: msgspec.Struct, *, cl_ord_id: str = "", exec_id: str = "") -> None:
         """See Outbox."""
@@ -152,7 +152,7 @@ class Node:
 
     def close(self, link: str, reason: str = "") -> None:
         """See Outbox."""
-        self._writes.append((link, reason.encode(), -1))
+        self._writes.append((link, None, reason))
 
     def log(self, level: str, text: str) -> None:
         """See Outbox."""
@@ -265,11 +265,11 @@ class Node:
     def _write_all(self) -> bool:
         writes, self._writes = self._writes, []
         wires, hooks = self.world.wires, self.world.hooks["wrote"]
-        for link, data, trigger in writes:
+        for link, data, reason in writes:
             if self.doom is not None and self._dies():
                 return False
-            if trigger < 0:
-                wires.close(self, link, data.decode())
+            if data is None:
+                wires.close(self, link, reason)
                 continue
             for hook in hooks:
                 hook(self, link, data)
@@ -402,7 +402,7 @@ class VirtualWorld:
         self._hash = hashlib.sha256()
         self._encode = msgspec.msgpack.Encoder().encode
         self.wires = Wires(self)
-        self.nodes = {name: Node(self, name) for name in factory.process_names(self.config)}
+        self.nodes = {name: Node(self, name) for name in process_names(self.config)}
         for name, strategy in self.config.strategies.items():
             self.nodes[f"strategy.{name}"].slot = strategy.slot
         self._subscribers: dict[tuple[str, str], list[Node]] = {}

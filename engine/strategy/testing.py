@@ -107,6 +107,7 @@ def make_config(
     markets: Mapping[str, InstrumentConfig],
     *,
     conflate: bool = True,
+    shutdown: str = "cancel",
 ) -> Config:
     """Make the smallest whole configuration with one strategy in it."""
     limits = LimitsConfig(
@@ -115,9 +116,10 @@ def make_config(
         max_position="1000",
         max_open_orders=100,
         max_gross_notional="1000000",
+        max_loss="1000000",
     )
     return Config(
-        engine=EngineConfig(name="test", shutdown="cancel"),
+        engine=EngineConfig(name="test", shutdown=shutdown),
         sessions=SessionsConfig(
             order_entry=SessionConfig(target_comp_id="KalshiNR"),
             market_data=SessionConfig(target_comp_id="KalshiMD"),
@@ -147,6 +149,7 @@ class Harness:
         markets: symbols, or symbol to instrument.
         positions: symbol to contracts held at the start.
         conflate: as `conflate` of the strategy's section.
+        shutdown: as `shutdown` of [engine].
         name: the strategy's name.
 
     Attributes:
@@ -162,6 +165,7 @@ class Harness:
         markets: Sequence[str] | Mapping[str, InstrumentConfig] = ("BTC-PERP",),
         positions: Mapping[str, int] | None = None,
         conflate: bool = True,
+        shutdown: str = "cancel",
         name: str = "under_test",
     ) -> None:
         known = (
@@ -170,7 +174,7 @@ class Harness:
         self.out = Collector()
         self.host = StrategyHost(
             name,
-            make_config(name, config or {}, known, conflate=conflate),
+            make_config(name, config or {}, known, conflate=conflate, shutdown=shutdown),
             self.out,
             ClOrdIDs(SLOT, START_WALL_NS // 1_000_000, 1),
             strategy_class,

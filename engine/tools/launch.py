@@ -14,7 +14,7 @@ from engine.config import Config, SessionConfig, SessionsConfig
 from engine.errors import EXIT_BREAKS, EXIT_OK, EXIT_RISK_LATCH, ConfigError, EngineError
 from engine.net import keys
 from engine.runtime import links, run_dir, venue_keys
-from engine.runtime.process import harden
+from engine.runtime.child import harden
 from engine.runtime.supervisor import Supervisor
 from engine.tools.live_view import PlainView, RichView
 

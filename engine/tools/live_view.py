@@ -1,5 +1,6 @@
 """The terminal: a compact live view with rich, or plain lines when nobody looks at a terminal."""
 
+import contextlib
 import sys
 import time
 from typing import IO
@@ -92,7 +93,8 @@ class PlainView:
 
     def say(self, level: str, name: str, text: str) -> None:
         """Print one line."""
-        print(f"{iso_time(time.time_ns())} {level:7} {name}: {text}", file=self._out, flush=True)
+        with contextlib.suppress(OSError, ValueError):  # whoever read it is gone, or its disk is full: the engine goes on
+            print(f"{iso_time(time.time_ns())} {level:7} {name}: {text}", file=self._out, flush=True)
 
     def update(self, supervisor: Supervisor) -> None:
         """Print the state when it changes, and a line of numbers every 2 s."""
@@ -142,7 +144,8 @@ class RichView:
         if not self._started:
             self._live.start()
             self._started = True
-        self._live.update(self._draw(supervisor), refresh=True)
+        with contextlib.suppress(OSError):
+            self._live.update(self._draw(supervisor), refresh=True)
 
     def close(self) -> None:
         """Leave the last screen standing."""

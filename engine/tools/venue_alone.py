@@ -42,7 +42,12 @@ from engine.tools.arguments import duration
 def default_config() -> Config:
     """Return what runs without a configuration file: two markets with a synthetic flow, two accounts."""
     nothing = LimitsConfig(
-        max_order_qty="1", max_order_notional="1", max_position="1", max_open_orders=1, max_gross_notional="1"
+        max_order_qty="1",
+        max_order_notional="1",
+        max_position="1",
+        max_open_orders=1,
+        max_gross_notional="1",
+        max_loss="1",
     )
     return Config(
         engine=EngineConfig(name="venue", shutdown="cancel"),
@@ -165,8 +170,9 @@ def _register(directory: str, host: str, accounts: list[str], arguments: argpars
 
 def _serve(config: Config, directory: str, arguments: argparse.Namespace) -> int:
     from engine.bus.sockets import make_bus_directory
+    from engine.runtime.child import harden
     from engine.runtime.journal import Journal, NoJournal
-    from engine.runtime.process import ProcessRuntime, harden
+    from engine.runtime.process import ProcessRuntime
 
     assert config.venue is not None, "a configuration without [venue] was refused"
     harden()

@@ -23,6 +23,7 @@ max_order_notional = "500"
 max_position = "100"
 max_open_orders = 8
 max_gross_notional = "5000"
+max_loss = "250"
 """
 
 

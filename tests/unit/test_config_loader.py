@@ -258,9 +258,7 @@ def test_the_loss_that_stops_a_scope_has_no_default(tmp_path):
 @pytest.mark.parametrize(("name", "production"), [("kalshi-demo", False), ("kalshi-production", True)])
 def test_kalshi_configurations_stop_a_loop_but_no_quote(name, production):
     """A window shorter than the pause that the quote maker keeps between two orders of a side."""
-    config = config_loader.load(
-        os.path.join(CONFIGS, f"{name}.toml"), FILLED_IN, production=production
-    )
+    config = config_loader.load(os.path.join(CONFIGS, f"{name}.toml"), FILLED_IN, production=production)
     assert 0 < config.risk.duplicate_window_ms < QuoteMakerConfig().min_interval_ms
 
 

@@ -34,6 +34,7 @@ LIMITS = cfg.LimitsConfig(
     max_position="100",
     max_open_orders=10,
     max_gross_notional="10000",
+    max_loss="1000",
 )
 CONFIG = cfg.Config(
     engine=cfg.EngineConfig(name="test", shutdown="cancel"),

@@ -19,6 +19,7 @@ LIMITS = LimitsConfig(
     max_position="100",
     max_open_orders=10,
     max_gross_notional="10000",
+    max_loss="1000",
 )
 
 

@@ -395,8 +395,9 @@ def test_a_replace_is_judged_by_what_it_adds(rig):
     assert isinstance(replace_of(rig, approved, 900, 99_00), Approved)
 
 
-def test_the_size_of_a_replace_is_what_it_leaves_open(rig):
-    """max_order_qty 10, max_order_notional 1000.00; 6 of 10 are filled, so a total of 16 leaves 10 open."""
+def test_the_size_of_a_replace_is_what_it_leaves_open(make):
+    """max_order_qty 10, max_order_notional 10.00; 6 of 10 are filled, so a total of 16 leaves 10 open."""
+    rig = make(strategies__alpha__limits={**LIMITS, "max_order_notional": "10.00"})
     approved = rig.rest(qty=1000, price=99_00)
     rig.fill(approved, 600, 99_00)
     assert replace_of(rig, approved, 1700, 98_00).control == "max_qty"

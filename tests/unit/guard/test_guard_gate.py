@@ -167,7 +167,7 @@ def test_what_may_be_open_must_be_cancellable_in_time(config_of, open_orders, go
     """Basic: 100 tokens a second, 10 a cancel, kill_within_s 10: 100 orders and not one more."""
     limits = {
         "max_order_qty": "1", "max_order_notional": "1", "max_position": "1", "max_open_orders": open_orders,
-        "max_gross_notional": "1",
+        "max_gross_notional": "1", "max_loss": "1",
     }  # fmt: skip
     problems = check_config(config_of(rate={"tier": "Basic"}, risk__account=limits))
     assert (problems == []) == good

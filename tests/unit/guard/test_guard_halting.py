@@ -14,7 +14,6 @@ from engine.messages.commands import (
     CancelById,
     CancelOrder,
     ControlReply,
-    Flatten,
     GuardHello,
     GuardQuery,
     Halt,
@@ -251,44 +250,6 @@ def test_cancel_by_any_id_of_the_chain(rig):
     order = rig.rest(price=99_00)
     assert reply(rig, CancelById(request_id="c", cl_ord_id=order.request.cl_ord_id, who="me")).ok
     assert not reply(rig, CancelById(request_id="c", cl_ord_id="nothing", who="me")).ok
-
-
-@pytest.mark.parametrize(("held", "side", "price"), [(700, 2, 97_10), (-700, 1, 103_00)])
-def test_flatten_closes_the_accounts_position_at_the_edge_of_the_collar(make, held, side, price):
-    """collar 200 bp: bid 0.9900 -> 0.9702, rounded up to the tick 0.0010; offer 1.0100 -> 1.0302, down to 1.0300."""
-    rig = make(instruments__btc={"tick": "0.0010", "collar_bp": 200})
-    rig.hold(held)
-    rig.out.all.clear()
-    rig.give(Flatten(request_id="f", who="me", symbol=BTC), TOOL)
-    sent = [m for m in rig.take() if isinstance(m, Approved)]
-    request = sent[0].request
-    assert (request.side, request.qty, request.price, request.tif, sent[0].strategy) == (
-        side,
-        700,
-        price,
-        "3",
-        0,
-    )
-
-
-def test_flatten_passes_position_limits_but_not_twice(rig):
-    rig.hold(5000)
-    rig.out.all.clear()
-    rig.give(Flatten(request_id="f", who="me"), TOOL)
-    assert [m.request.qty for m in rig.take(Approved)] == [5000]
-    answer = reply(rig, Flatten(request_id="f", who="me"))
-    assert not answer.ok and "still open" in answer.text
-
-
-def test_flatten_is_refused_while_everything_is_halted(rig):
-    rig.hold(700)
-    halt(rig)
-    answer = reply(rig, Flatten(request_id="f", who="me"))
-    assert not answer.ok and "arm first" in answer.text
-
-
-def test_flatten_with_nothing_to_do_says_so(rig):
-    assert reply(rig, Flatten(request_id="f", who="me")).text == "there is no position to flatten"
 
 
 def test_accept_gap_is_journalled_forwarded_and_opens_the_gate(rig):

@@ -58,7 +58,12 @@ class Collecting:
 
 def config(symbols=(BTC, ETH)):
     limits = LimitsConfig(
-        max_order_qty="1", max_order_notional="1", max_position="1", max_open_orders=1, max_gross_notional="1"
+        max_order_qty="1",
+        max_order_notional="1",
+        max_position="1",
+        max_open_orders=1,
+        max_gross_notional="1",
+        max_loss="1",
     )
     return Config(
         engine=EngineConfig(name="t", shutdown="cancel"),

@@ -296,6 +296,7 @@ def config_of(session, engine, opening, rate) -> Config:
         max_position="10",
         max_open_orders=5,
         max_gross_notional="1000",
+        max_loss="1000",
     )
     oe = SessionConfig(**{"target_comp_id": "KalshiNR", "key_id": "key-oe", **session})
     return Config(

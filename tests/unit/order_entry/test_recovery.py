@@ -159,7 +159,8 @@ def test_the_opening_of_the_configuration_counts_once(make_rig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("qty", "cost", "told"), [("-12", "-234.50", False), ("-13", "-234.50", True), ("-12", "-240", True)]
+    ("qty", "cost", "told"),
+    [("-12.00", "-234.50", False), ("-13.00", "-234.50", True), ("-12.00", "-240.00", True)],
 )
 def test_another_opening_than_the_journals_is_told_at_the_start(make_rig, qty, cost, told) -> None:
     """It does not count any more, whatever was traded since."""
@@ -169,7 +170,7 @@ def test_another_opening_than_the_journals_is_told_at_the_start(make_rig, qty, c
     again.oe.start(again.now)
     text = (
         f"opening of BTC-PERP: the configuration says {qty} contracts for {cost} dollars, the journal was opened with "
-        "-12.00 for -234.50; the journal counts"
+        "-12.00 for -234.50; the journal counts (ctl arm --accept-gap --position sets another)"
     )
     assert again.out.logged("warning") == ([text] if told else [])
 

@@ -37,3 +37,23 @@ def test_a_file_in_the_way_is_a_clear_error(tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(RunDirError, match="can't be used as a run directory"):
         run_dir.prepare(str(tmp_path / "run"))
+
+
+def test_a_lock_directory_that_others_can_write_is_refused(tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    with pytest.raises(RunDirError, match="yours alone"):
+        run_dir._make_private(str(shared))
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    with pytest.raises(RunDirError, match="yours alone"):
+        run_dir._make_private(str(link))
+
+
+def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path):
+    run_dir.prepare(str(tmp_path))
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunDirError, match="can't be locked"):
+        run_dir.RunDirLock(str(tmp_path))
+    assert not (tmp_path / "elsewhere").exists()

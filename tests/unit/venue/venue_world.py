@@ -97,6 +97,7 @@ LIMITS = LimitsConfig(
     max_position="10",
     max_open_orders=10,
     max_gross_notional="1000",
+    max_loss="1000",
 )
 
 

@@ -1,0 +1,58 @@
+"""The life of one process of an engine, from its command line to its exit code."""
+
+import os
+import resource
+
+from engine.runtime.fix_log import FixLog
+from engine.runtime.journal import Journal, NoJournal
+from engine.runtime.process import ProcessRuntime
+
+
+def harden() -> None:
+    """Files are ours alone; no core dump may hold a key."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main(name: str, run_dir: str, *, dry_run: bool = False) -> int:
+    """Run one process of an engine whose supervisor wrote its effective configuration into run_dir."""
+    harden()
+    from setproctitle import setproctitle
+
+    from engine import config_loader
+    from engine.runtime import factory
+
+    parent = os.getppid()
+    path = os.path.join(run_dir, "config.json")
+    with open(path, "rb") as file:
+        config = config_loader.decode(file.read())
+    setproctitle(f"engine {config.engine.name}: {name}")
+    cpu = config.engine.cpus.get(name)
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})
+    journal = None
+    if name in factory.JOURNALLED:
+        state = os.path.join(run_dir, "state", f"{name}.sqlite")
+        sync = config.engine.journal_sync
+        kept = factory.keeps_state(name, config)
+        journal = Journal(state, sync) if kept else NoJournal(state)
+    fix_log = None
+    if config.engine.raw_fix_log and factory.session_links(name, config):
+        secrets = tuple(session.key_id for session in factory.session_links(name, config).values())
+        fix_log = FixLog(os.path.join(run_dir, "logs", f"{name}.fix"), secrets)
+    topics = {}
+    if name.startswith("strategy."):
+        topics["slot"] = f"{config.strategies[name.partition('.')[2]].slot:03x}"
+    runtime = ProcessRuntime(
+        name,
+        config,
+        run_dir,
+        config_hash=config_loader.digest(config),
+        journal=journal,
+        fix_log=fix_log,
+        topics=topics,
+        parent_pid=parent,
+    )
+    actor = factory.build(name, config, runtime, dry_run=dry_run)
+    runtime.report_for_duty()
+    return runtime.run(actor, factory.entry_types(name))
