@@ -22,6 +22,10 @@ ONE_DOLLAR: Final = 1_000_000
 
 _MEMO_MAX = 50_000
 _DIGITS_MAX = 18
+VALUE_MAX: Final = 10**12
+"""The largest price or quantity that is taken from outside, scaled: 100 million dollars, ten thousand million contracts.
+What is larger is no market's number, and sums of it might not fit the 64 bits of a bus message.
+"""
 
 
 def parse_fixed(text: str, decimals: int) -> int:
@@ -52,6 +56,9 @@ def format_fixed(value: int, decimals: int) -> str:
     return f"{sign}{magnitude // scale}.{magnitude % scale:0{decimals}d}"
 
 
+MONEY_MAX: Final = 10**18
+
+
 class _ParseMemo(dict[str, int]):
     """Text to int, computed once per distinct text; bounded, so a hostile feed can't grow it."""
 
@@ -64,7 +71,10 @@ class _ParseMemo(dict[str, int]):
     def __missing__(self, text: str) -> int:
         if len(self) >= _MEMO_MAX:
             self.clear()
-        value = self[text] = parse_fixed(text, self._decimals)
+        value = parse_fixed(text, self._decimals)
+        if not -VALUE_MAX <= value <= VALUE_MAX:
+            raise ValueError(f"{text[:40]!r} is larger than any price or quantity can be")
+        self[text] = value
         return value
 
 
@@ -91,8 +101,11 @@ QTY_TEXTS: Final = _FormatMemo(QTY_DECIMALS)
 
 
 def parse_money(text: str) -> int:
-    """Parse dollars to money (1/1000000 dollar). Raises ValueError as `parse_fixed`."""
-    return parse_fixed(text, MONEY_DECIMALS)
+    """Parse dollars to money (1/1000000 dollar). Raises ValueError as `parse_fixed`, and beyond a million million dollars."""
+    value = parse_fixed(text, MONEY_DECIMALS)
+    if not -MONEY_MAX <= value <= MONEY_MAX:
+        raise ValueError(f"{text[:40]!r} is larger than any amount can be")
+    return value
 
 
 def format_money(value: int, decimals: int = MONEY_DECIMALS) -> str:

@@ -21,14 +21,15 @@ from typing import Any, Final
 
 from engine.common.actor import Actor, Outbox, PeerEvent, Status
 from engine.common.clock import MS, SECOND, Now
-from engine.common.ids import SLOT_FOREIGN, ClOrdIDs
+from engine.common.ids import SLOT_FOREIGN, SLOT_OPERATOR, ClOrdIDs
 from engine.config import Config
 from engine.errors import ConfigError
 from engine.guard.commander import ORDERS, Commander
 from engine.guard.desk import OPERATOR_TYPES, Desk, OperatorMessage
 from engine.guard.doubts import Doubts
 from engine.guard.exposure import SUBMITS, Exposure, Request
-from engine.guard.gate import NEVER, VENUE_PAUSE_NS, Gate, GateState
+from engine.guard.flattening import Flattening
+from engine.guard.gate import VENUE_PAUSE_NS, Gate, GateState
 from engine.guard.halting import LOGGED_ON, Halting
 from engine.guard.intake import Intake
 from engine.guard.kill_switch import ALL, LatchScope
@@ -133,6 +134,7 @@ class Guard(Actor):
         self.report = Report(
             self.exposure, self.commander, self.gate, self.halting.kill, self.workers, self.refusals
         )
+        self.flattening = Flattening(out, self.exposure, self.commander, self.gate, self.halting, self.doubts)
         self.desk = Desk(
             out,
             self._record,
@@ -142,6 +144,7 @@ class Guard(Actor):
             self.halting,
             self.report,
             self._rebase,
+            self.flattening,
         )
         chain = controls(self.gate, self.budget, config.risk)
         self.intake = Intake(
@@ -169,7 +172,6 @@ class Guard(Actor):
         self._accepted_tape_no = -1
         self._snapshot_asked_ns: int | None = None
         self._resync_ns: int | None = None
-        self._healed_ns = NEVER
         self._feed = 0
         self._books_asked_ns = 0
         self._session = ""
@@ -229,6 +231,7 @@ class Guard(Actor):
         self.halting.show()
         for scope, latch in self.halting.kill.latches.items():
             self.out.log("alert", f"{self.halting.text(scope)} is still halted, by {latch.who}: {latch.why}")
+            self.doubts.recall(scope.symbol, latch.why)
         self.commander.start_epoch("start", now)
         self._ask_books(now)
         self._beat_at = self._status_at = now.mono_ns + BEAT_NS
@@ -340,7 +343,7 @@ class Guard(Actor):
         if request.kind != "new" or message.reason in UNTOLD or not message.cl_ord_id:
             self._tell_lost(request, message.reason, message.text or f"not accepted: {message.reason}", now)
         if message.reason == "halted":
-            self._heal_latches(request, now)
+            self.halting.heal(request.order, now)
 
     def _on_other_epoch(self, now: Now) -> None:
         # Order entry follows another epoch, perhaps a higher one: the clock was set back, or our journal lost its end.
@@ -349,17 +352,6 @@ class Guard(Actor):
         else:
             theirs = self.gate.beat.epoch if self.gate.beat is not None else 0
             self._new_epoch("order entry follows a newer epoch", now, theirs + 1)
-
-    def _heal_latches(self, request: Request, now: Now) -> None:
-        # The guard owns the latches: one that order entry has and we don't is an Arm that was lost.
-        order = request.order
-        if self.gate.stopping or now.mono_ns - self._healed_ns < SECOND:
-            return
-        self._healed_ns = now.mono_ns
-        symbol = order.market.symbol
-        for scope in (ALL, LatchScope(order.slot), LatchScope(None, symbol), LatchScope(order.slot, symbol)):
-            if scope not in self.halting.kill.latches:
-                self.commander.arm(scope, "the guard has no such latch")
 
     def _tell_lost(self, request: Request, control: str, text: str, now: Now) -> None:
         if request.peer:
@@ -453,6 +445,8 @@ class Guard(Actor):
             self._on_position(event, now)
         elif kind in REFUSING:
             self._on_venue_refusal(event, now)
+        if event.strategy == SLOT_OPERATOR:
+            self.flattening.hear(event)
         if event.late:
             self.counters["late"] += 1
         if exposure.unknown != unknown:
@@ -585,6 +579,7 @@ class Guard(Actor):
             self._say_again = False
             self.halting.repeat(now)
         self.halting.run(now)
+        self.flattening.run(now)
         if mono_ns >= self._beat_at:
             self._beat_at = mono_ns + BEAT_NS
             self._each_beat(now)
@@ -594,14 +589,11 @@ class Guard(Actor):
         self._set_deadline()
 
     def _set_deadline(self) -> None:
-        self.deadline = min(self._beat_at, self._status_at, *self._sweep_at())
+        work = (self.halting.next_ns, self.flattening.next_ns)
+        self.deadline = min(self._beat_at, self._status_at, *(ns for ns in work if ns is not None))
 
-    def _sweep_at(self) -> tuple[int, ...]:
-        next_ns = self.halting.next_ns
-        return () if next_ns is None else (next_ns,)
-
-    def on_drained(self, now: Now) -> None:  # noqa: ARG002 - a sweep may have begun
-        if self.halting.sweeps:
+    def on_drained(self, now: Now) -> None:  # noqa: ARG002 - a sweep or a flattening may have begun
+        if self.halting.sweeps or self.flattening.next_ns is not None:
             self._set_deadline()
 
     def _forgive(self, late_ns: int) -> None:

@@ -1,9 +1,8 @@
 """The operator's desk: halt, arm, cancel, flatten, and questions. Every request is answered with a `ControlReply`.
 
 Arm releases the latch of exactly the scope it names. Where that scope had lost its limit, the loss counts anew from
-now: the operator has seen it, and else it would trip again at once. Flatten sends one IOC order a market, as large as the
-account's position, at the far edge of the collar; it passes position and open-order limits, never the token budget nor
-the price form, and it is refused while the scope is latched, because order entry would not send it: arm first.
+now: the operator has seen it, and else it would trip again at once. Flatten takes its time (`flattening.py`) and is
+answered at its end.
 """
 
 from collections.abc import Callable
@@ -12,15 +11,14 @@ import msgspec
 
 from engine.common.actor import Outbox
 from engine.common.clock import Now
-from engine.common.ids import SLOT_FOREIGN, SLOT_OPERATOR
+from engine.common.ids import SLOT_FOREIGN
 from engine.guard.commander import ORDERS, Commander
 from engine.guard.exposure import Exposure
+from engine.guard.flattening import Flattening
 from engine.guard.gate import Gate
-from engine.guard.halting import LOGGED_ON, Halting
-from engine.guard.kill_switch import ALL, LatchScope, Sweep
-from engine.guard.limits import way_of
+from engine.guard.halting import Halting
+from engine.guard.kill_switch import LatchScope, Sweep
 from engine.guard.lines import Scope
-from engine.guard.markets import Market
 from engine.guard.records import GapAccepted, GuardJournalEntry, PositionAccepted
 from engine.guard.refusals import INTENTS
 from engine.guard.report import Report
@@ -33,10 +31,7 @@ from engine.messages.commands import (
     Flatten,
     GuardQuery,
     Halt,
-    NewOrder,
     OpenOrdersQuery,
-    Side,
-    TimeInForce,
 )
 
 OperatorMessage = Halt | Arm | CancelAll | CancelById | Flatten | GuardQuery | OpenOrdersQuery
@@ -56,6 +51,7 @@ class Desk:
         halting: Halting,
         report: Report,
         rebase: Callable[[LatchScope, Now], None],
+        flattening: Flattening,
     ) -> None:
         self._out = out
         self._record = record
@@ -65,9 +61,13 @@ class Desk:
         self._halting = halting
         self._report = report
         self._rebase = rebase
+        self._flattening = flattening
 
     def handle(self, peer: str, message: OperatorMessage, now: Now) -> None:
         """Do what an operator asks and answer."""
+        if isinstance(message, Flatten):
+            self._flattening.start(peer, message, now)
+            return
         data: dict[str, msgspec.Raw] = {}
         ok, text = True, ""
         match message:
@@ -83,8 +83,6 @@ class Desk:
                 ok, text = self._cancel_all(message, now)
             case CancelById():
                 ok, text = self._cancel_by_id(message, now)
-            case Flatten():
-                ok, text = self._flatten(message, now)
         self._out.send(
             INTENTS, ControlReply(request_id=message.request_id, ok=ok, text=text, data=data), to=peer
         )
@@ -191,67 +189,3 @@ class Desk:
         if not self._commander.cancel_order(order, now.mono_ns):
             return False, "no tokens are left for a cancel; try again"
         return True, f"cancel of {order.order} is on its way"
-
-    def _flatten(self, message: Flatten, now: Now) -> tuple[bool, str]:
-        if message.symbol and message.symbol not in self._exposure.markets:
-            return False, f"there is no market {message.symbol}"
-        problem = self._closed(now)
-        if problem:
-            return False, problem
-        said, ok = [], True
-        for symbol, market in self._exposure.markets.items():
-            held = self._exposure.account_lines[symbol].position.qty
-            if not held or message.symbol not in ("", symbol):
-                continue
-            problem = self._flatten_market(market, held, now)
-            ok = ok and not problem
-            said.append(f"{symbol}: {problem or 'order sent'}")
-        return ok, "; ".join(said) or "there is no position to flatten"
-
-    def _closed(self, now: Now) -> str:
-        gate = self._gate
-        why = self._halting.kill.latches.get(ALL)
-        if why is not None:
-            return (
-                f"everything is halted ({why.why}) and order entry sends no orders: arm first, then flatten"
-            )
-        beat = gate.beat
-        silent = now.mono_ns - gate.order_entry_ns > gate.order_entry_silent_ns
-        if (
-            beat is None
-            or silent
-            or beat.session != LOGGED_ON
-            or not (gate.epoch_accepted and gate.tape_synced)
-        ):
-            return "order entry can't send orders now"
-        if gate.stopping:
-            return "the engine stops"
-        return ""
-
-    def _flatten_market(self, market: Market, held: int, now: Now) -> str:
-        symbol = market.symbol
-        line = self._exposure.line(SLOT_OPERATOR, symbol)
-        if market.latched:
-            return f"halted ({market.latched}): arm it first"
-        if not market.usable or now.mono_ns - self._gate.feed_ns > self._gate.stale_ns:
-            return f"its book can't be traded on ({market.state.value})"
-        if line.open_orders:
-            return "an operator's order is still open"
-        side = Side.SELL if held > 0 else Side.BUY
-        price = market.aggressive_limit(side)
-        if price <= 0:
-            return "there is no price"
-        budget = self._commander.budget
-        if not budget.take_order(budget.cost_new, now.mono_ns):
-            return "no tokens are left for an order; try again"
-        intent = NewOrder(
-            cl_ord_id=self._commander.ids(),
-            symbol=symbol,
-            side=side,
-            qty=abs(held),
-            price=price,
-            tif=TimeInForce.IOC.value,
-            made_ns=now.mono_ns,
-        )
-        self._commander.place(intent, way_of(self._exposure, SLOT_OPERATOR, symbol), now.mono_ns)
-        return ""

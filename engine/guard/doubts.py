@@ -2,7 +2,8 @@
 
 A difference keeps new orders out of the market at once. It may be a fill that the session lost and drop copy is just
 bringing, so it becomes a break, and latches the market, only when nothing explained it for DOUBT_NS while nothing was
-being recovered.
+being recovered. Arming the market again does not mend a break: it is over when the venue's word agrees, or when the
+position was stated.
 """
 
 from typing import Final
@@ -12,13 +13,19 @@ from engine.guard.exposure import Exposure
 from engine.messages.executions import EventKind, OrderEvent, Source
 
 DOUBT_NS: Final = 3 * SECOND
+BREAK: Final = "position break"  # how a latch of it begins
 
 
 class Doubts:
-    """Markets whose position is in doubt."""
+    """Markets whose position is in doubt.
+
+    Attributes:
+        broken: market to why: nothing has explained the difference.
+    """
 
     def __init__(self, exposure: Exposure) -> None:
         self._exposure = exposure
+        self.broken: dict[str, str] = {}
         self._open: dict[str, tuple[int, int]] = {}  # market to (the venue's position, since mono_ns)
 
     def hear(self, event: OrderEvent, mono_ns: int) -> None:
@@ -35,6 +42,8 @@ class Doubts:
                 self._open[symbol] = (venue, since_ns)
                 market.doubt = f"{symbol}: the venue says the position is {venue}, our sum is {held}"
                 return
+        if said or not trade:
+            self.broken.pop(symbol, None)
         doubt = self._open.get(symbol)
         if doubt is not None and (said or not trade or doubt[0] == held):
             del self._open[symbol]
@@ -49,10 +58,16 @@ class Doubts:
         for symbol, (_, since_ns) in tuple(self._open.items()):
             if mono_ns - since_ns >= DOUBT_NS:
                 market = self._exposure.markets[symbol]
-                found.append((symbol, f"position break: {market.doubt}"))
+                why = self.broken[symbol] = f"{BREAK}: {market.doubt}"
+                found.append((symbol, why))
                 del self._open[symbol]
                 market.doubt = ""
         return found
+
+    def recall(self, symbol: str, why: str) -> None:
+        """Take a break back in from the latch that it left, at the start."""
+        if symbol and why.startswith(BREAK):
+            self.broken[symbol] = why
 
     def clear(self) -> None:
         """Forget all: everything was taken over anew."""

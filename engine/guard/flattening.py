@@ -150,8 +150,7 @@ class Flattening:
 
     def run(self, now: Now) -> None:
         """Go on with every market."""
-        jobs, self._jobs = self._jobs, []
-        self._jobs = [job for job in jobs if not self._step(job, now)]
+        self._jobs = [job for job in self._jobs if not self._step(job, now)]
         self.next_ns = now.mono_ns + LOOK_NS if self._jobs else None
 
     # -- one market
@@ -161,7 +160,8 @@ class Flattening:
         market = job.market
         if not market.latched:
             return self._end(job, "it was armed meanwhile")
-        wait = self._cannot_send(now) or self._still_open(market) or self._uncertain(market, now)
+        waits = (self._cannot_send(now), self._still_open(market), self._uncertain(market, now))
+        wait = "; ".join(filter(None, waits))
         if self._gate.stopping or (wait and job.over(now.mono_ns)):
             return self._end(job, wait)
         if wait:

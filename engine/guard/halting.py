@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Final
 
 from engine.common.actor import Outbox
-from engine.common.clock import MS, Now
+from engine.common.clock import MS, SECOND, Now
 from engine.config import Config
 from engine.guard.commander import Commander
-from engine.guard.exposure import Exposure
-from engine.guard.gate import ORDER_ENTRY_SILENT_NS, Gate
+from engine.guard.exposure import Exposure, Order
+from engine.guard.gate import NEVER, ORDER_ENTRY_SILENT_NS, Gate
 from engine.guard.kill_switch import ALL, LOOK_AGAIN_NS, MASS_CANCEL_FIRST_NS, KillSwitch, LatchScope, Sweep
 from engine.guard.records import LatchReleased, LatchSet
 from engine.guard.refusals import FEED, INTENTS
@@ -52,6 +52,7 @@ class Halting:
         self._commander = commander
         self._gate = gate
         self._workers = workers
+        self._healed_ns = NEVER
         self._mass = config.sessions.order_entry.target_comp_id == MASS_CANCEL_SESSION
 
     # -- latches
@@ -82,6 +83,16 @@ class Halting:
         self._out.log("alert", f"{self.text(scope)} armed by {who}: {why}")
         self._note(scope, why, who, now, halted=False)
         return True
+
+    def heal(self, order: Order, now: Now) -> None:
+        """Arm order entry where it has a latch and we don't: the guard owns the latches, an Arm was lost."""
+        if self._gate.stopping or now.mono_ns - self._healed_ns < SECOND:
+            return
+        self._healed_ns = now.mono_ns
+        symbol = order.market.symbol
+        for scope in (ALL, LatchScope(order.slot), LatchScope(None, symbol), LatchScope(order.slot, symbol)):
+            if scope not in self.kill.latches:
+                self._commander.arm(scope, "the guard has no such latch")
 
     def show(self) -> None:
         """Write the latches to where orders are decided."""

@@ -11,8 +11,8 @@ Rules that hold here:
 from typing import Final, NamedTuple
 
 from engine.common.clock import MS, SECOND
-from engine.common.ids import SLOT_FOREIGN
-from engine.guard.exposure import Exposure, Order
+from engine.common.ids import SLOT_FOREIGN, SLOT_OPERATOR
+from engine.guard.exposure import TAKES_AT_ONCE, Exposure, Order
 from engine.guard.records import LatchReleased, LatchSet
 
 CANCEL_AGAIN_NS: Final = SECOND  # an unanswered cancel is sent again after so long
@@ -134,14 +134,19 @@ class Sweep:
         self.cancels = 0
 
     def open(self, exposure: Exposure) -> list[Order]:
-        """Return the orders that are still open, in the order of their approval; foreign ones can't be cancelled."""
+        """Return the orders that are still open, in the order of their approval.
+
+        Foreign ones can't be cancelled; what flattens (IOC, the operator's) ends by itself and is wanted.
+        """
         if self.orders is not None:
             return [exposure.open[order] for order in self.orders if order in exposure.open]
         covers = self.scope.covers
         return [
             order
             for order in exposure.open.values()
-            if order.slot != SLOT_FOREIGN and covers(order.slot, order.market.symbol)
+            if order.slot != SLOT_FOREIGN
+            and covers(order.slot, order.market.symbol)
+            and not (order.slot == SLOT_OPERATOR and order.tif in TAKES_AT_ONCE)
         ]
 
     @staticmethod

@@ -143,10 +143,18 @@ class OrderEntry(Actor):
         self.desk.own_ids = ClOrdIDs(SLOT_OPERATOR, now.wall_ns // MS, random_bits)
         self.commands.heard_ns = now.mono_ns
         self._open_positions(now)
+        self._tell_of_left()
         self.recovery.start(now)
         if self._client is not None:
             self._client.start(now)
         self._after(now)
+
+    def _tell_of_left(self) -> None:
+        # With CancelOrdersOnDisconnect=Y the venue has cancelled them, and asking only makes sure.
+        left = len(self.ledger.orders)
+        if left and self._client is not None and not self._config.sessions.order_entry.cancel_orders_on_disconnect:
+            text = "they are cancelled now, because FIX has no query for open orders"
+            self.out.log("alert", f"{left} orders were left resting; {text}")
 
     def state_digest(self) -> str:
         """Return SHA-256 of the journalled state, hex: what a replay must give again."""
@@ -319,8 +327,8 @@ class OrderEntry(Actor):
             self._set_position(
                 symbol, qty, self.ledger.positions.cost_of(symbol, qty), text, Source.OPERATOR, now
             )
-        self.recovery.accept_all(f"{accept.who}: {accept.why}", now)
         self.out.log("alert", f"gap {text}")
+        self.recovery.accept(f"{accept.who}: {accept.why}", now)
 
     def on_peer(self, channel: str, peer: str, event: PeerEvent, message: Any, now: Now) -> None:  # noqa: ARG002
         if event is PeerEvent.REFUSED:

@@ -2,13 +2,14 @@
 
 A command passes when its epoch is the newest, its number new, its expiry ahead, its ClOrdID never used, no latch holds
 its scope, the journal is healthy and the session up. Latches, the journal and a shutdown stop new and replacing orders
-only: cancels leave as long as there is a session. What does not pass is NotAccepted; a new order's refusal is a
+only: cancels leave as long as there is a session, and what the guard sends to flatten (`reducing`) passes latches. What does not pass is NotAccepted; a new order's refusal is a
 NOT_SENT event too, unless its ClOrdID names an order already (it must not spoil that one's state).
 """
 
 from typing import Final
 
 from engine.common.clock import Now
+from engine.common.ids import SLOT_OPERATOR
 from engine.config import SessionConfig
 from engine.fix.errors import LocalProtocolError
 from engine.messages.commands import (
@@ -83,7 +84,9 @@ class Commands:
         if ledger.used(cl_ord_id):
             self._not_accepted(peer, command, "duplicate", "the ClOrdID was used before", now)
             return
-        reason = self._closed_to(strategy, request.symbol)
+        reason = self._closed_to(
+            strategy, request.symbol, latched=not (command.reducing and strategy == SLOT_OPERATOR)
+        )
         if reason:
             self._not_accepted(peer, command, reason, self._why(reason, strategy, request.symbol), now)
             return
@@ -174,9 +177,9 @@ class Commands:
             return None
         return order
 
-    def _closed_to(self, strategy: int, symbol: str) -> str:
-        # Why no new or replacing order of the scope may leave, "" when it may.
-        if self.latches and self._latched(strategy, symbol):
+    def _closed_to(self, strategy: int, symbol: str, *, latched: bool = True) -> str:
+        # Why no new or replacing order of the scope may leave, "" when it may; latched: latches hold it.
+        if latched and self.latches and self._latched(strategy, symbol):
             return "halted"
         if self.closing:
             return "halted"

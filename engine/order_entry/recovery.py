@@ -6,6 +6,9 @@ ClOrdID (and by the ClOrdIDs of replaces in flight, which may be the ones in for
 (`sweep_wanted` is raised), and only a complete sweep begun after that answer ends the order by what it showed. A
 question without an answer is asked again; a refusal for another reason (a pause, a rate limit) is asked again later.
 
+An operator's word (`accept`) can stand for the sweep, where drop copy can't complete one; never for the venue's.
+An order that was concluded and shows up open is UNKNOWN again (`orders.order`), and so is asked for again.
+
 `Clearing` cancels everything that is open: at a lost guard and on the way down. The mass cancel goes first where the
 session has one; singles follow for what it did not reach (it may not know orders of an earlier connection). Both
 keep order entry's own pace, so that they never spend tokens that the account does not get.
@@ -49,6 +52,7 @@ class Recovery:
     Attributes:
         sweep_wanted: see TapeBeat; begins above every value of an earlier life (`start`).
         sweep_done: the highest that a complete sweep satisfied.
+        sweep_failed: the highest that an incomplete sweep was for.
         logon_sweep: what the last Logon wanted.
         gating: orders in doubt since a restart or a lost session; order entry isn't ready while there are any.
     """
@@ -57,9 +61,9 @@ class Recovery:
         self.desk = desk
         self.asks: dict[str, Ask] = {}
         self.gating: dict[str, None] = {}
-        self.strays: dict[str, None] = {}
         self.sweep_wanted = 0
         self.sweep_done = 0
+        self.sweep_failed = 0
         self.logon_sweep = 0
         self._logon_ns = 0
         self._heap: list[tuple[int, int, str]] = []
@@ -80,12 +84,21 @@ class Recovery:
         """Follow an emitted event: an order that got into doubt is asked about, one that left it is not."""
         key = event.order
         if event.state is OrderState.UNKNOWN:
-            if key and event.strategy >= 0 and key not in self.asks:
+            if key and event.strategy >= 0 and (key not in self.asks or self._shows_open(event)):
                 self.asks[key] = Ask(key)
                 self._push(0, key)
         elif key in self.asks:
             del self.asks[key]
             self.gating.pop(key, None)
+
+    def _shows_open(self, event: OrderEvent) -> bool:
+        # The session shows an order resting that the venue said was not there: that answer is worth nothing any more.
+        said = event.source is Source.SESSION and event.kind in (
+            EventKind.NEW,
+            EventKind.REPLACED,
+            EventKind.TRADE,
+        )
+        return said and self.asks[event.order].sweep > 0
 
     def doubt_all(self, text: str, now: Now, *, answered_too: bool) -> None:
         """Make UNKNOWN of every live order whose outcome can't be known now, and hold the gate for them."""
@@ -161,6 +174,7 @@ class Recovery:
     def on_swept(self, wanted: int, *, complete: bool, now: Now) -> None:
         """A sweep that began when `wanted` was asked for is over; an incomplete one proves nothing."""
         if not complete:
+            self.sweep_failed = max(self.sweep_failed, wanted)
             return
         self.sweep_done = max(self.sweep_done, wanted)
         for ask in [ask for ask in self.asks.values() if 0 < ask.sweep <= wanted]:
@@ -173,11 +187,28 @@ class Recovery:
                 source=Source.RECOVERED,
             )
 
-    def accept_all(self, why: str, now: Now) -> None:
-        """An operator takes it upon himself that no order in doubt is open."""
-        for key in list(self.desk.ledger.unknown):
+    def accept(self, why: str, now: Now) -> None:
+        """Conclude, on an operator's word, the orders that only a sweep keeps in doubt, and a sweep failed to tell.
+
+        Of these the venue has said itself that they are not open. All others are asked for as before; without a session,
+        by which the venue could still speak, all are.
+        """
+        if not self.desk.logged_on:
+            if self.asks:
+                text = "no session, so no order is concluded: accept it again when the session is logged on"
+                self.desk.out.log("alert", f"gap accepted, {text}; in doubt: {', '.join(self.asks)}")
+            return
+        concluded = [ask.order for ask in self.asks.values() if 0 < ask.sweep <= self.sweep_failed]
+        for key in concluded:
             order = self.desk.ledger.orders[key]
             self.desk.tell(order, EventKind.RESOLVED, now, text=f"accepted: {why}", source=Source.OPERATOR)
+        log = self.desk.out.log
+        if concluded:
+            text = "concluded, the venue has no such open orders and no sweep could be completed"
+            log("alert", f"gap accepted; {len(concluded)} {text}: {', '.join(concluded)}")
+        if self.asks:
+            text = "still asked for, only the venue's word or a complete sweep ends them"
+            log("alert", f"gap accepted; {len(self.asks)} {text}: {', '.join(self.asks)}")
 
     # -- asking
 
@@ -203,12 +234,6 @@ class Recovery:
         if not desk.logged_on:
             return
         self._doubt_unanswered(now)
-        while self.strays and now.mono_ns >= desk.own_ns:
-            key = next(iter(self.strays))
-            del self.strays[key]
-            order = desk.ledger.find(key)
-            if order is not None:
-                desk.cancel_by_ourselves(order, order.event.cl_ord_id, now)
         heap = self._heap
         while heap and heap[0][0] <= now.mono_ns and now.mono_ns >= desk.own_ns:
             due, _, key = heapq.heappop(heap)
@@ -228,8 +253,6 @@ class Recovery:
         """Return when `tick` is wanted (mono_ns), or None."""
         if not self.desk.logged_on:
             return None
-        if self.strays:
-            return self.desk.own_ns
         asks = max(self._heap[0][0], self.desk.own_ns) if self._heap else None
         sent = next(iter(self.desk.sent.values()), None)
         doubts = sent.mono_ns + UNANSWERED_NS if sent is not None else None

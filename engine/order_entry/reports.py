@@ -181,7 +181,7 @@ class Reports:
             text=text,
         )
         desk.emit(event)
-        if late or order.reopened:
+        if late:
             self._on_late(event, before, report)
         elif kind is EventKind.TRADE and event.cum_qty > order.worst_qty:
             desk.out.log("alert", f"order {event.order} is overfilled: {event.cum_qty} of {order.worst_qty}")
@@ -250,10 +250,15 @@ class Reports:
     ) -> None:
         desk = self.desk
         closed = desk.ledger.find_closed(report.cl_ord_id, report.orig_cl_ord_id)
-        if closed is not None:
+        if closed is not None and closed.strategy != SLOT_FOREIGN:
             desk.count.late += 1
-            if key:
-                desk.out.log("alert", f"report {report.exec_id} for {closed.order}, which was over long ago")
+            if not key:
+                return
+            desk.out.log("alert", f"report {report.exec_id} for {closed.order}, which was over long ago")
+            if closed.concluded and orders.shows_resting(kind, report):
+                order = orders.heard_of(report, closed.strategy, closed.order, now.wall_ns, reopened=True)
+                self._on_known(order, kind, report, key, source, now)
+            else:
                 self._stand_alone(kind, report, closed.strategy, closed.order, closed.state, source, now)
             return
         first = report.orig_cl_ord_id if slot_of(report.orig_cl_ord_id) is not None else report.cl_ord_id
@@ -267,11 +272,12 @@ class Reports:
         desk.count.foreign += 1
         if not key:
             return
-        named = report.cl_ord_id or report.order_id
+        named = report.order_id or report.cl_ord_id
         desk.out.log(
             "alert", f"foreign report {report.exec_id} ({kind.value}) of {named[:64]} in {report.symbol}"
         )
-        state = _STATES.get(report.ord_status, OrderState.UNKNOWN)
+        over = desk.ledger.find_closed(named)  # a report that comes after its order's end opens nothing
+        state = _STATES.get(report.ord_status, OrderState.UNKNOWN) if over is None else over.state
         self._stand_alone(kind, report, SLOT_FOREIGN, named, state, source, now)
 
     def _stand_alone(

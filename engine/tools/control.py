@@ -15,14 +15,18 @@ from typing import Any
 import msgspec
 
 from engine.bus.sockets import tool_socket
+from engine.common.clock import MS
 from engine.common.fixed_point import PRICE_DECIMALS, QTY_DECIMALS, format_fixed, parse_fixed
 from engine.config import Config
 from engine.errors import EXIT_FAILURE, EXIT_OK, EXIT_RISK_LATCH, EXIT_TIMEOUT, NotRunningError, UsageError
+from engine.guard.flattening import FLATTEN_NS
 from engine.messages import commands, control
 from engine.messages.decisions import GuardStatus
+from engine.tools.account import account_uses
 from engine.tools.running import running_config, running_run
 
 TIMEOUT_MS = 3000
+FLATTEN_MS = FLATTEN_NS // MS  # the guard answers at the end of it
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     cancel.add_argument("id", nargs="?", default="")
     cancel.add_argument("--all", action="store_true")
     flatten = sub.add_parser(
-        "flatten", parents=[common], help="bring the position to zero with IOC orders within the collar"
+        "flatten",
+        parents=[common],
+        help="halt a market (or all), cancel what rests there, bring the position to zero with IOC orders in the collar",
     )
     flatten.add_argument("market", nargs="?", default="")
     sub.add_parser("orders", parents=[common], help="open orders as the guard knows them")
@@ -130,18 +136,18 @@ def _guard_message(arguments: argparse.Namespace, config: Config, request_id: st
             return commands.OpenOrdersQuery(request_id=request_id)
 
 
-def _ask(run: str, channel: str, message: msgspec.Struct, request_id: str) -> Any:
+def _ask(run: str, channel: str, message: msgspec.Struct, request_id: str, more_ms: int = 0) -> Any:
     bus = tool_socket(run, channel, f"tool.ctl.{os.getpid()}")
     try:
         return bus.request(
-            message, lambda answer: getattr(answer, "request_id", None) == request_id, TIMEOUT_MS
+            message, lambda answer: getattr(answer, "request_id", None) == request_id, TIMEOUT_MS + more_ms
         )
     finally:
         bus.close()
 
 
-def _no_answer(what: str) -> int:
-    print(f"error: {what} did not answer within {TIMEOUT_MS / 1000:g} s", file=sys.stderr)
+def _no_answer(what: str, more_ms: int = 0) -> int:
+    print(f"error: {what} did not answer within {(TIMEOUT_MS + more_ms) / 1000:g} s", file=sys.stderr)
     return EXIT_TIMEOUT
 
 
@@ -202,8 +208,9 @@ def _print_status(state: control.EngineState | None, guard: GuardStatus | None) 
         print(f"  closed: {reason}")
     for scope, why in guard.latches.items():
         print(f"  halted: {scope}: {why}")
-    for use in guard.strategies:
-        name = guard.names.get(str(use.strategy), str(use.strategy))
+    rows = [(guard.names.get(str(use.strategy), str(use.strategy)), use) for use in guard.strategies]
+    rows += [("ACCOUNT", use) for use in account_uses(guard.strategies)]
+    for name, use in rows:
         print(
             f"  {name:20} {use.symbol:12} position {format_fixed(use.position, 2):>10}  open {use.open_orders}  fills {use.fills}  {use.state}"
         )
@@ -222,6 +229,7 @@ def order_line(order: dict[str, Any]) -> str:
 
 def _print_answer(ok: bool, text: str, data: dict[str, Any]) -> None:
     orders = data.pop("orders", None)
+    data.pop("flattened", None)  # for programs; the text says it
     if isinstance(orders, list):
         for order in orders:
             print(order_line(order))
@@ -243,6 +251,7 @@ def main(argv: list[str]) -> int:
         return _status(run, as_json=arguments.json)
     config = running_config(run)
     request_id = uuid.uuid4().hex
+    more_ms = FLATTEN_MS if arguments.command == "flatten" else 0
     match arguments.command:
         case "stop":
             answer = _ask(
@@ -253,9 +262,11 @@ def main(argv: list[str]) -> int:
                 run, "control", control.RestartProcess(request_id=request_id, name=arguments.name), request_id
             )
         case _:
-            answer = _ask(run, "guard.orders", _guard_message(arguments, config, request_id), request_id)
+            message = _guard_message(arguments, config, request_id)
+            answer = _ask(run, "guard.orders", message, request_id, more_ms)
     if answer is None:
-        return _no_answer("the supervisor" if arguments.command in {"stop", "restart"} else "the guard")
+        who = "the supervisor" if arguments.command in {"stop", "restart"} else "the guard"
+        return _no_answer(who, more_ms)
     data = {key: msgspec.msgpack.decode(value) for key, value in getattr(answer, "data", {}).items()}
     if arguments.json:
         print(json.dumps({"ok": answer.ok, "text": answer.text, **data}, default=str))

@@ -241,6 +241,9 @@ class FaultPlan(Watcher):
             message = CancelAll(request_id=request_id, strategy=strategy, symbol=symbol)
         else:
             message = Flatten(request_id=request_id, who="simulation", symbol=symbol)
+            for market in (symbol,) if symbol else self.world.config.instruments:
+                arm = Arm(request_id=f"{request_id}+", why="over", who="simulation", symbol=market)
+                self._later(self._while(50 * MS, 6 * SECOND), functools.partial(self._tell_guard, arm))
         self._tell_guard(message)
 
     def _tell_guard(self, message: Any, peer: str = TOOL) -> None:

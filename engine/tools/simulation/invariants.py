@@ -35,6 +35,8 @@ from engine.messages.commands import (
     MassCancel,
     NewOrder,
     ReplaceOrder,
+    Side,
+    TimeInForce,
 )
 from engine.messages.executions import (
     TERMINAL,
@@ -390,7 +392,10 @@ class TokenBudget(Checker):
 
 
 class HaltsHold(Checker):
-    """Invariant 6. What came before a halt in one batch may leave with it: a halt holds from the end of its step."""
+    """Invariant 6. What came before a halt in one batch may leave with it: a halt holds from the end of its step.
+
+    What flattens passes, and only that: the guard's own IOC order that brings the account's position towards zero.
+    """
 
     number = 6
 
@@ -401,6 +406,7 @@ class HaltsHold(Checker):
         self._order_entry: dict[tuple[int | None, str], None] = {}
         self._heard: dict[tuple[int | None, str], None] = {}
         self._terms: dict[str, tuple[int, str]] = {}
+        self._reducing: set[str] = set()  # only asked for members
 
     def started(self, node: Node) -> None:
         if node.name == OE:
@@ -439,7 +445,9 @@ class HaltsHold(Checker):
             self._terms[entry.request_id] = (entry.strategy, entry.symbol)
 
     def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:  # noqa: ARG002
-        if (
+        if isinstance(message, Approved) and message.reducing:
+            self._check_reducing(node, message)
+        elif (
             self._guard
             and isinstance(message, Approved)
             and isinstance(message.request, NewOrder | ReplaceOrder)
@@ -447,11 +455,25 @@ class HaltsHold(Checker):
             scope = _covering(self._guard, message.strategy, message.request.symbol)
             self.check(scope is None, f"approved {message.request.cl_ord_id} though {scope} is halted")
 
+    def _check_reducing(self, node: Node, message: Approved) -> None:
+        guard, order = node.actor, message.request
+        assert isinstance(guard, Guard), "only the guard approves"
+        assert isinstance(order, NewOrder), "what flattens is a new order"
+        self._reducing.add(order.cl_ord_id)
+        line = guard.exposure.account_lines[order.symbol]
+        held = line.position.qty
+        side, opened = (Side.SELL, line.open_sell) if held > 0 else (Side.BUY, line.open_buy)
+        reduces = message.strategy == SLOT_OPERATOR and order.side == side and opened <= abs(held)
+        self.check(
+            reduces and order.tif == TimeInForce.IOC,
+            f"{order.cl_ord_id} passes latches, but {order.qty} may make more of {held}",
+        )
+
     def wrote(self, node: Node, link: str, data: bytes) -> None:  # noqa: ARG002
         if node.name != OE or not self._order_entry:
             return
         for msg_type, cl_ord_id in requests_of(data):
-            if msg_type in "DG" and cl_ord_id in self._terms:
+            if msg_type in "DG" and cl_ord_id in self._terms and cl_ord_id not in self._reducing:
                 scope = _covering(self._order_entry, *self._terms[cl_ord_id])
                 self.check(scope is None, f"35={msg_type} {cl_ord_id} left though {scope} is halted")
 

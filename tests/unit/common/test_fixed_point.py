@@ -47,3 +47,12 @@ def test_rounded_money_rounds_half_away_from_zero():
         "-1.24",
         "0.00",
     ]
+
+
+@pytest.mark.parametrize("text", ["999999999999999999", "100000001", "-100000001"])
+def test_a_number_that_no_market_has_is_refused(text):
+    with pytest.raises(ValueError, match="larger than"):
+        fp.PRICES[text]
+    assert fp.PRICES["99999999.9999"] == 10**12 - 1
+    with pytest.raises(ValueError, match="larger than"):
+        fp.parse_money("9999999999999")

@@ -58,6 +58,15 @@ class Account:
         assert len(found) <= 1
         return found[0] if found else None
 
+    def cancelling(self, order):
+        """Order entry puts the cancel of an order on the tape; the venue says nothing."""
+        cancel = next(m.request for m in self.of(Approved) if isinstance(m.request, CancelOrder))
+        leaves = order.request.qty
+        self.rig.event(
+            "cancel_submitted", "PENDING_CANCEL", order.request.cl_ord_id, request_id=cancel.cl_ord_id,
+            leaves_qty=leaves, **self.rig.terms(order),
+        )  # fmt: skip
+
     def answer(self, approved, filled, text=""):
         """The venue takes an IOC order: a part trades, the rest is cancelled."""
         rig, request = self.rig, approved.request
@@ -137,6 +146,7 @@ def test_orders_that_do_not_end_are_named_and_nothing_is_sent(account):
     rig.hold(700)
     order = rig.rest(side=1, price=98_00)
     account.flatten()
+    account.cancelling(order)
     account.wait(4900)
     assert account.reply is None
     account.wait(200)
@@ -151,6 +161,7 @@ def test_an_order_whose_outcome_becomes_unknown_meanwhile_holds_it_up(account):
     rig.hold(700)
     order = rig.rest(side=2, price=101_00, qty=300)
     account.flatten()
+    account.cancelling(order)
     rig.event("unknown", "UNKNOWN", order.request.cl_ord_id, leaves_qty=300, **rig.terms(order))
     account.wait(int(FLATTEN_NS // MS) + 100)
     assert account.sent == [] and not account.reply.ok
@@ -264,7 +275,7 @@ def test_arming_meanwhile_ends_it(account):
     account.rig.rest(price=98_00)
     account.flatten()
     account.rig.give(Arm(request_id="a", why="no", who="you", symbol=BTC), TOOL)
-    account.emitted.clear()
+    account.rig.take()
     account.wait(100)
     assert account.sent == [] and not account.reply.ok
     assert "armed meanwhile" in account.reply.text

@@ -90,6 +90,22 @@ def test_a_halt_stops_new_and_replacing_orders_of_its_scope_and_no_cancel(rig) -
     assert rig.oe.status(rig.now).state == "HALTED"
 
 
+def test_what_the_guard_sends_to_flatten_passes_latches(rig) -> None:
+    """It brings the account towards zero; only the guard's own slot may say so, and a shutdown stops it too."""
+    rig.guard(HaltOrders(epoch=1, why="kill"))
+    rig.guard(HaltOrders(epoch=1, why="flatten", symbol="BTC-PERP"))
+    ids = ClOrdIDs(0, 1_795_514_400_000, 5)
+    order = {"symbol": "BTC-PERP", "side": 2, "qty": 1000, "price": 195_000, "tif": "3"}
+    rig.approve(NewOrder(cl_ord_id=ids(), **order), strategy=0, reducing=True)
+    assert [w[:5] for w in rig.wire] == ["35=D|"]
+    rig.approve(NewOrder(cl_ord_id=ids(), **order), strategy=0)
+    rig.approve(NewOrder(cl_ord_id=rig.ids(), **order), strategy=1, reducing=True)
+    rig.oe.commands.closing = True
+    rig.approve(NewOrder(cl_ord_id=ids(), **order), strategy=0, reducing=True)
+    assert [a.reason for a in rig.answers()] == ["halted"] * 3
+    assert len(rig.wire) == 1
+
+
 def test_a_halt_of_an_old_epoch_is_obeyed_but_its_arm_is_not(rig) -> None:
     """A halt can only make less leave; to release takes the guard that is in charge."""
     rig.guard(HaltOrders(epoch=0, why="old"))
