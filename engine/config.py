@@ -18,7 +18,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         name: what this engine is called in process titles, logs and reports.
         environment: `embedded`, `demo` or `production`; production also needs `--production` on the command line.
         run_dir: where sockets, journals, logs and keys of this engine live; relative to where the command is run.
-        shutdown: `cancel` (cancel resting orders, wait for the venue's word) or `leave`; required.
+        shutdown: `cancel` (cancel resting orders, wait for the venue's word) or `leave` (let them rest while the engine is down, with `cancel_orders_on_disconnect = false`; the next start cancels them, because FIX has no query for open orders); required.
         shutdown_s: how long a stop may wait for cancels and logouts before it says what still rests.
         guard_loss: what order entry does when the guard is lost: `cancel` or `hold`.
         guard_loss_ms: silence after which the guard counts as lost.

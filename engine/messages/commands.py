@@ -250,7 +250,10 @@ class ArmOrders(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaul
 
 
 class AcceptGap(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="accept_gap"):
-    """Operator, through the guard: what FIX can't show is accepted; opening positions are set, unknown orders closed."""
+    """Operator, through the guard: what FIX can't show is accepted; opening positions are set.
+
+    Of the unknown orders only those end that the venue says are not open and that a sweep failed to tell more of.
+    """
 
     epoch: int
     why: str

@@ -87,7 +87,7 @@ class OrderEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
         tape_no: dense over all events, from 1, across restarts.
         strategy: slot; 0 operator and guard, -1 foreign (not ours).
         strategy_no: dense per strategy, from 1, across restarts.
-        order: ClOrdID of the chain's first request: names the order for its whole life.
+        order: ClOrdID of the chain's first request: names the order for its whole life; a foreign one's OrderID.
         cl_ord_id: the ClOrdID in force after this event.
         request_id: ClOrdID of the request that this event is about or answers, or empty.
         qty: total order quantity in force (ours; 38 of reports is not trusted); leaves_qty 0 when terminal.
@@ -95,7 +95,8 @@ class OrderEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
         fee: money, as the venue charged it (may be negative: a rebate); collateral: money, sum of 1704.
         long_qty, short_qty: 704/705, the account's position in the market after the trade, -1 when not said.
         position: the account's position in the market by our own sum after this event, signed (trade events).
-        late: the report came for an order that was already terminal: recorded, position moved, state kept.
+        late: the report came for an order that was already terminal: recorded, position moved, state kept, unless
+            that was our own conclusion, which the venue's word overrides (docs/architecture.md).
         trigger_ns: mono_ns of the bytes that caused the request (submit events).
         transact_ns: TransactTime(60), wall ns, 0 when absent.
         cost: money that a position of kind POSITION cost, signed as the position; 0 on every other kind.

@@ -152,7 +152,11 @@ class OrderEntry(Actor):
     def _tell_of_left(self) -> None:
         # With CancelOrdersOnDisconnect=Y the venue has cancelled them, and asking only makes sure.
         left = len(self.ledger.orders)
-        if left and self._client is not None and not self._config.sessions.order_entry.cancel_orders_on_disconnect:
+        if (
+            left
+            and self._client is not None
+            and not self._config.sessions.order_entry.cancel_orders_on_disconnect
+        ):
             text = "they are cancelled now, because FIX has no query for open orders"
             self.out.log("alert", f"{left} orders were left resting; {text}")
 

@@ -481,9 +481,7 @@ def reported(
     )
 
 
-def heard_of(
-    report: ReportCopy, strategy: int, order: str, wall_ns: int, *, reopened: bool = False
-) -> Order:
+def heard_of(report: ReportCopy, strategy: int, order: str, wall_ns: int, *, reopened: bool = False) -> Order:
     """Return an order that the journal does not have, as its first report shows it: UNKNOWN until that is applied.
 
     The quantity is LeavesQty + CumQty; OrderQty(38) only when both are zero, because nothing else says it then.

@@ -15,6 +15,7 @@ from engine.common.clock import SECOND, iso_time
 from engine.common.fixed_point import PRICE_TEXTS, format_fixed, format_money
 from engine.messages.decisions import StrategyUse
 from engine.runtime.supervisor import Child, Supervisor, rss_bytes
+from engine.tools.account import account_uses
 
 _STATE_STYLE = {
     "TRADING": "bold green",
@@ -83,6 +84,11 @@ def shown(supervisor: Supervisor) -> list[StrategyUse]:
     return [use for use in uses if use.strategy > 0 or use.position or use.fills or use.open_orders]
 
 
+def account(supervisor: Supervisor) -> list[StrategyUse]:
+    """Return the account's rows, one a market."""
+    return account_uses(supervisor.guard_status.strategies if supervisor.guard_status is not None else [])
+
+
 class PlainView:
     """Lines for a log or a pipe."""
 
@@ -93,7 +99,9 @@ class PlainView:
 
     def say(self, level: str, name: str, text: str) -> None:
         """Print one line."""
-        with contextlib.suppress(OSError, ValueError):  # whoever read it is gone, or its disk is full: the engine goes on
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # whoever read it is gone, or its disk is full: the engine goes on
             print(f"{iso_time(time.time_ns())} {level:7} {name}: {text}", file=self._out, flush=True)
 
     def update(self, supervisor: Supervisor) -> None:
@@ -116,6 +124,7 @@ class PlainView:
             parts.append(
                 f"{strategy_name(supervisor, use)} {use.symbol} pos {contracts(use.position)} open {use.open_orders} fills {use.fills} pnl {pnl}"
             )
+        parts += [f"ACCOUNT {use.symbol} pos {contracts(use.position)}" for use in account(supervisor)]
         parts += [f"tick-to-trade {latency_text(supervisor)}", f"tokens {tokens_text(supervisor)}"]
         parts.append(f"reconciled {reconciled_text(supervisor)}")
         self.say("info", "engine", " | ".join(parts))
@@ -237,10 +246,12 @@ class RichView:
             table.add_column(
                 name, justify="left" if name in {"strategy", "market", "state"} else "right", no_wrap=True
             )
-        for use in shown(supervisor):
+        rows = [(Text(strategy_name(supervisor, use)), use) for use in shown(supervisor)]
+        rows += [(Text("ACCOUNT", style="bold"), use) for use in account(supervisor)]
+        for title, use in rows:
             total = use.realised + use.unrealised - use.fees
             table.add_row(
-                strategy_name(supervisor, use), use.symbol, contracts(use.position), str(use.open_orders), str(use.fills),
+                title, use.symbol, contracts(use.position), str(use.open_orders), str(use.fills),
                 format_money(use.volume, 0), Text(format_money(total, 2), style="green" if total >= 0 else "red"),
                 format_money(use.realised, 2), format_money(use.fees, 2), use.state,
             )  # fmt: skip

@@ -43,8 +43,6 @@ def test_a_halt_cancels_what_rests_and_holds_until_it_is_armed(engine):
     assert status.returncode == 7
     assert "HALTED" in status.stdout and "halted: all: something looks odd" in status.stdout
     assert json.loads(engine.ctl("orders", "--json").stdout)["orders"] == []
-    flatten = engine.ctl("flatten")
-    assert flatten.returncode == 1 and "arm first" in flatten.stderr
     assert engine.truth().fills == fills
     done = engine.ctl("arm", "--why", "it was nothing")
     assert done.returncode == 0 and "all armed" in done.stdout
@@ -71,23 +69,27 @@ def test_orders_are_cancelled_by_id_and_all_at_once(engine):
 
 
 def test_flatten_brings_the_position_to_zero(engine):
-    """With the strategies halted `ctl flatten` closes every position, at the venue too."""
-    for name in ("quote_maker", "momentum_taker"):
-        assert engine.ctl("halt", "--why", "closing", "--strategy", name).returncode == 0
-    wait_for("no resting order", lambda: (t := engine.truth()) and not t.orders)
+    """`ctl flatten` closes every position at the venue too, while strategies trade and while everything is halted.
 
-    def flat():
+    The markets stay halted, and the account flat, until each is armed.
+    """
+    engine.until_fills()
+    for why in ("", "closing"):
+        if why:
+            assert engine.ctl("halt", "--why", why).returncode == 0
+        done = engine.ctl("flatten", "--json")
+        assert done.returncode == 0, (done.stdout, engine.said[-2000:])
+        answer = json.loads(done.stdout)
+        assert [row["remaining"] for row in answer["flattened"]] == [0, 0]
         truth = engine.truth()
-        if truth is None or not any(truth.positions.values()):
-            return truth
-        engine.ctl("flatten")
-        return None
-
-    wait_for(
-        "a flat account", flat, seen=lambda: (engine.truth(), engine.ctl("flatten"), engine.said[-2000:])
-    )
-    for name in ("quote_maker", "momentum_taker"):
-        assert engine.ctl("arm", "--why", "again", "--strategy", name).returncode == 0
+        assert not truth.orders and not any(truth.positions.values())
+        if why:
+            assert engine.ctl("arm", "--why", "again").returncode == 0
+        assert engine.truth().fills == truth.fills
+        for market in ("BTC-PERP", "ETH-PERP"):
+            assert f"ctl arm --market {market}" in answer["text"]
+            assert engine.ctl("arm", "--why", "again", "--market", market).returncode == 0
+        engine.until_trading()
     assert_equal_to_venue(engine)
 
 

@@ -149,10 +149,10 @@ def leaves_the_whole_quantity_open(patch):
 def a_late_fill_reopens_its_order(patch):
     right = orders.next_state
 
-    def wrong(state, kind, facts, *, filled, source):
+    def wrong(state, kind, facts, **more):
         if kind is EventKind.TRADE and state is OrderState.CANCELED:
             return OrderState.PARTIALLY_FILLED
-        return right(state, kind, facts, filled=filled, source=source)
+        return right(state, kind, facts, **more)
 
     patch.setattr(orders, "next_state", wrong)
 

@@ -35,8 +35,6 @@ from engine.messages.commands import (
     MassCancel,
     NewOrder,
     ReplaceOrder,
-    Side,
-    TimeInForce,
 )
 from engine.messages.executions import (
     TERMINAL,
@@ -50,6 +48,7 @@ from engine.messages.executions import (
 )
 from engine.order_entry.actor import OrderEntry
 from engine.runtime.virtual import Node, VirtualWorld, Watcher
+from engine.tools.simulation.latches import covering, only_reduces
 from engine.venue.actor import Venue
 from engine.venue.records import Reported
 
@@ -446,45 +445,25 @@ class HaltsHold(Checker):
 
     def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:  # noqa: ARG002
         if isinstance(message, Approved) and message.reducing:
-            self._check_reducing(node, message)
+            assert isinstance(node.actor, Guard), "only the guard approves"
+            self._reducing.add(message.request.cl_ord_id)
+            reduces = only_reduces(node.actor.exposure, message)
+            self.check(reduces, f"{message.request.cl_ord_id} passes latches, but may do more than reduce")
         elif (
             self._guard
             and isinstance(message, Approved)
             and isinstance(message.request, NewOrder | ReplaceOrder)
         ):
-            scope = _covering(self._guard, message.strategy, message.request.symbol)
+            scope = covering(self._guard, message.strategy, message.request.symbol)
             self.check(scope is None, f"approved {message.request.cl_ord_id} though {scope} is halted")
-
-    def _check_reducing(self, node: Node, message: Approved) -> None:
-        guard, order = node.actor, message.request
-        assert isinstance(guard, Guard), "only the guard approves"
-        assert isinstance(order, NewOrder), "what flattens is a new order"
-        self._reducing.add(order.cl_ord_id)
-        line = guard.exposure.account_lines[order.symbol]
-        held = line.position.qty
-        side, opened = (Side.SELL, line.open_sell) if held > 0 else (Side.BUY, line.open_buy)
-        reduces = message.strategy == SLOT_OPERATOR and order.side == side and opened <= abs(held)
-        self.check(
-            reduces and order.tif == TimeInForce.IOC,
-            f"{order.cl_ord_id} passes latches, but {order.qty} may make more of {held}",
-        )
 
     def wrote(self, node: Node, link: str, data: bytes) -> None:  # noqa: ARG002
         if node.name != OE or not self._order_entry:
             return
         for msg_type, cl_ord_id in requests_of(data):
             if msg_type in "DG" and cl_ord_id in self._terms and cl_ord_id not in self._reducing:
-                scope = _covering(self._order_entry, *self._terms[cl_ord_id])
+                scope = covering(self._order_entry, *self._terms[cl_ord_id])
                 self.check(scope is None, f"35={msg_type} {cl_ord_id} left though {scope} is halted")
-
-
-def _covering(
-    scopes: Iterable[tuple[int | None, str]], slot: int, symbol: str
-) -> tuple[int | None, str] | None:
-    for scope in scopes:
-        if scope[0] in (None, slot) and scope[1] in ("", symbol):
-            return scope
-    return None
 
 
 class OwnOrdersOnly(Checker):

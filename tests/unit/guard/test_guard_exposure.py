@@ -249,6 +249,34 @@ def test_foreign_fills_move_the_account_and_raise_an_alert(rig):
     assert rig.out.log_lines[-1][0] == "alert"
 
 
+def test_a_foreign_order_counts_until_its_end_though_its_ids_change(rig):
+    """Order entry names it by its OrderID: new, replaced and canceled by FIX leave nothing open."""
+    exposure = rig.guard.exposure
+    terms = {"strategy": -1, "symbol": BTC, "side": 1, "price": 99_00, "order_id": "V7"}
+    rig.event("new", "NEW", "V7", cl_ord_id="a", qty=500, leaves_qty=500, **terms)
+    rig.event("replaced", "NEW", "V7", cl_ord_id="b", qty=300, leaves_qty=300, **terms)
+    assert (len(exposure.open), exposure.account_lines[BTC].open_orders) == (1, 1)
+    assert exposure.account_lines[BTC].open_buy == 300
+    rig.event("canceled", "CANCELED", "V7", cl_ord_id="c", qty=300, **terms)
+    line = exposure.account_lines[BTC]
+    assert (exposure.open, exposure.orders, line.open_orders, line.open_buy) == ({}, {}, 0, 0)
+    assert (exposure.account.open_orders, exposure.account.gross) == (0, 0)
+
+
+def test_an_order_that_was_over_and_shows_up_open_counts_again(rig):
+    """Order entry's own conclusion was overridden by the venue: UNKNOWN, in full, until it is told to be over."""
+    approved = rig.rest(qty=300, price=99_00)
+    first, terms = approved.request.cl_ord_id, rig.terms(approved)
+    rig.event("unknown", "UNKNOWN", first, leaves_qty=300, **terms)
+    rig.event("resolved", "CANCELED", first, leaves_qty=0, **terms)
+    assert clean(rig)
+    rig.event("new", "UNKNOWN", first, leaves_qty=300, order_id="v1", late=True, **terms)
+    assert counted(rig)[0] == 300 and rig.guard.exposure.unknown == 1
+    assert rig.guard.gate.state == "RECOVERING"
+    rig.event("canceled", "CANCELED", first, leaves_qty=0, **terms)
+    assert clean(rig) and rig.guard.gate.state == "TRADING"
+
+
 # -- the tape: gaps, replays, snapshots
 
 

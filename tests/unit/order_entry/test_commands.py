@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from engine.common.ids import ClOrdIDs
 from engine.messages.commands import (
     ArmOrders,
     EpochAccepted,

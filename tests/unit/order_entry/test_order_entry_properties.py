@@ -33,7 +33,22 @@ def reports_of(rig, order, replace, cancel, rng):
     return out
 
 
-def run(make_rig, seed: int, *, scramble: bool):
+def conclude(rig, order: str) -> None:
+    """Bring an order to an end by our own conclusion: the venue denies it, and drop copy shows nothing of it."""
+    rig.drop()
+    rig.logon()
+    for _ in range(3):
+        rig.wait(40)
+        for request_id, pending in list(rig.oe.ledger.find(order).requests.items()):
+            if not pending.replace:
+                rig.cancel_reject(request_id, order, 1, "unknown order")
+    for ask in rig.oe.recovery.asks.values():
+        if ask.order == order:
+            rig.ask(SweepDone(wanted=ask.sweep, complete=True))
+            break
+
+
+def run(make_rig, seed: int, *, scramble: bool, wrong: bool = False):
     rng = random.Random(seed)
     rig = make_rig().up()
     lives = []
@@ -44,7 +59,11 @@ def run(make_rig, seed: int, *, scramble: bool):
     if scramble:
         reports += rng.choices(reports, k=6)
         rng.shuffle(reports)
-    for report in reports:
+    at = rng.randrange(len(reports) // 4 + 1) if wrong else -1
+    for no, report in enumerate(reports):
+        if no == at:
+            for order, _, _ in lives:
+                conclude(rig, order)
         if scramble and rng.random() < 0.3 and report.exec_id != "-1;-1":
             rig.ask(RecoveredReports(reports=[copy_of(report)]))
         else:
@@ -66,6 +85,16 @@ def test_any_arrival_of_valid_reports_ends_the_same_and_replays(make_rig, seed) 
     """Permuted, duplicated, partly recovered, with lost sessions between: state, CumQty, terms and position agree."""
     _, plain = run(make_rig, seed, scramble=False)
     rig, scrambled = run(make_rig, seed, scramble=True)
+    assert scrambled == plain
+    rig.restarted()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_wrong_conclusion_at_any_time_changes_no_end(make_rig, seed) -> None:
+    """What the venue tells afterwards, in any order, overrides it: the same end as without it, nothing left open."""
+    _, plain = run(make_rig, seed, scramble=False)
+    rig, scrambled = run(make_rig, seed, scramble=True, wrong=True)
+    assert any(event.kind == "resolved" for event in rig.tape)
     assert scrambled == plain
     rig.restarted()
 

@@ -40,6 +40,22 @@ def test_a_restart_doubts_every_live_order_and_asks_by_cancelling(rig) -> None:
     assert again.beat.ready and again.oe.ledger.orders == {}
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_start_says_that_orders_which_were_left_are_cancelled_now(make_rig, kept) -> None:
+    """FIX has no query for open orders; with 8013=Y the venue has cancelled them, and asking only makes sure."""
+    session = {"cancel_orders_on_disconnect": not kept}
+    first = make_rig(session=session, engine={"shutdown": "leave"}).up()
+    first.live()
+    first.new()
+    rig = first.restarted(session=session, engine={"shutdown": "leave"})
+    rig.oe.start(rig.now)
+    text = "2 orders were left resting; they are cancelled now, because FIX has no query for open orders"
+    assert (text in rig.out.logged("alert")) is kept
+    rig.logon()
+    rig.wait(50, guard=False)
+    assert [w[:5] for w in rig.wire] == ["35=F|", "35=F|"]
+
+
 @pytest.mark.parametrize(("acknowledged", "end"), [(False, "NOT_SENT"), (True, "CANCELED")])
 def test_unknown_order_is_an_answer_only_with_a_sweep_begun_after_it(make_rig, acknowledged, end) -> None:
     """ "Unknown order" proves that it does not rest; drop copy says whether it was filled."""
@@ -117,23 +133,71 @@ def test_kalshi_rt_doubts_only_what_was_not_answered(make_rig) -> None:
     assert rig.state(pending) == "NEW" and rig.beat.ready
 
 
-def test_an_order_concluded_dead_that_is_alive_is_cancelled(rig) -> None:
-    """A report that comes later still is applied and alarmed, and the order may not rest unseen."""
+@pytest.mark.parametrize("by", ["session", "drop copy"])
+def test_an_order_concluded_dead_that_is_alive_counts_again_until_the_venue_ends_it(rig, by) -> None:
+    """The venue's word overrides our conclusion: UNKNOWN at its worst, asked for as long as it takes."""
+    order = rig.new()
+    rig.business_reject(2)
+    assert rig.state(order) == "NOT_SENT"
+    report = rig.make(order, "0", "0", leaves_qty=1000)
+    if by == "session":
+        rig.app(report)
+    else:
+        rig.ask(RecoveredReports(reports=[copy_of(report)]))
+    event = rig.tape[-1]
+    assert (event.kind, event.state, event.leaves_qty, event.late) == ("new", "UNKNOWN", 1000, True)
+    assert "is open at the venue but was concluded NOT_SENT" in rig.out.logged("alert")[-1]
+    assert rig.beat.unknown == rig.beat.open_orders == 1
+    rig.wait(20)
+    assert len(rig.wire) == 2 and f"|41={order}|" in rig.wire[-1]
+    rig.business_reject(3)
+    rig.wait(1100)
+    assert len(rig.wire) == 3, "a cancel that was refused for its rate is sent again"
+    rig.wait(5100)
+    assert len(rig.wire) == 4, "a cancel that was not answered is sent again"
+    again = rig.restarted()
+    assert again.state(order) == "UNKNOWN"
+    rig.report(rig.tape[-1].request_id, "4", "4", orig_cl_ord_id=order)
+    assert rig.state(order) == "CANCELED" and rig.oe.ledger.orders == {}
+
+
+def test_an_order_that_came_back_is_cancelled_though_the_session_shows_it_working(rig) -> None:
+    """Nobody wants it any more: a fill on the session makes it no working order; only its end leads out."""
     order = rig.new()
     rig.business_reject(2)
     rig.report(order, "0", "0", leaves_qty=1000)
-    assert (rig.state(order), rig.tape[-1].late) == ("NOT_SENT", True)
-    assert "is open at the venue but was concluded NOT_SENT" in rig.out.logged("alert")[-1]
+    rig.fill(order, 300, leaves_qty=700, cum_qty=300)
+    assert rig.kinds[-1] == "trade UNKNOWN" and rig.tape[-1].leaves_qty == 700
     rig.wait(20)
-    assert f"|41={order}|" in rig.wire[-1]
-    rig.report(rig.tape[-1].request_id, "4", "4", orig_cl_ord_id=order)
-    assert rig.state(order) == "NOT_SENT" and rig.tape[-1].late
+    assert len(rig.wire) == 2
+    rig.fill(order, 700, "2", cum_qty=1000)
+    assert rig.state(order) == "FILLED" and rig.oe.recovery.asks == {}
 
 
-def test_an_operator_may_accept_the_gap(rig) -> None:
-    """Positions as read at the venue, orders in doubt closed; on the tape with his name."""
+def test_an_order_may_be_concluded_and_come_back_again_and_again(rig) -> None:
+    """Unknown order and a sweep conclude it; what shows it open after either of them counts it again."""
     order = rig.live()
     rig.drop()
+    rig.logon()
+    for no in (1, 2):
+        rig.wait(20)
+        rig.cancel_reject(rig.tape[-1].request_id, order, 1, "unknown order")
+        rig.ask(SweepDone(wanted=rig.beat.sweep_wanted, complete=True))
+        assert rig.kinds[-1] == "resolved CANCELED"
+        rig.report(order, "5", "0", f"50;{no}", leaves_qty=1000, orig_cl_ord_id=order)
+        assert rig.kinds[-1] == "replaced UNKNOWN"
+    rig.wait(20)
+    rig.cancel_reject(rig.tape[-1].request_id, order, 1, "unknown order")
+    rig.report(order, "5", "0", "51;1", leaves_qty=1000, orig_cl_ord_id=order)
+    rig.ask(SweepDone(wanted=rig.beat.sweep_wanted, complete=True))
+    assert rig.state(order) == "UNKNOWN", "the session showed it open after the venue had denied it"
+    rig.wait(20)
+    assert rig.kinds[-1] == "cancel_submitted UNKNOWN"
+    rig.restarted()
+
+
+def test_an_operator_sets_the_positions(rig) -> None:
+    """As read at the venue; on the tape with his name."""
     rig.guard(
         AcceptGap(epoch=1, why="seen on the web", who="ann", positions={"BTC-PERP": -300, "ETH-PERP": 0})
     )
@@ -143,8 +207,45 @@ def test_an_operator_may_accept_the_gap(rig) -> None:
         ("ETH-PERP", 0, 0),
     ]
     assert positions[0].source is Source.OPERATOR and positions[0].text == "accepted by ann: seen on the web"
-    assert rig.state(order) == "CANCELED" and rig.oe.ledger.positions.qty("BTC-PERP") == -300
+    assert rig.oe.ledger.positions.qty("BTC-PERP") == -300
     assert list(rig.oe.ledger.positions.known) == ["BTC-PERP", "ETH-PERP"]
+
+
+def test_an_operator_concludes_only_what_the_venue_denied_and_no_sweep_can_tell_of(rig) -> None:
+    """His word stands for drop copy's, never for the venue's: all others are asked for as before."""
+    gone, resting = rig.live(), rig.live()
+    rig.drop()
+    rig.logon()
+    rig.wait(50)
+    ask = next(e.request_id for e in rig.tape if e.order == gone and e.kind == "cancel_submitted")
+    rig.cancel_reject(ask, gone, 1, "unknown order")
+    accept = AcceptGap(epoch=1, why="seen on the web", who="ann")
+    rig.guard(accept)
+    assert [rig.state(order) for order in (gone, resting)] == ["UNKNOWN"] * 2, "its sweep may still tell"
+    rig.ask(SweepDone(wanted=rig.beat.sweep_wanted, complete=False))
+    rig.guard(accept)
+    assert [rig.state(order) for order in (gone, resting)] == ["CANCELED", "UNKNOWN"]
+    assert (rig.tape[-1].source, rig.tape[-1].text) == (Source.OPERATOR, "accepted: ann: seen on the web")
+    concluded, asked = rig.out.logged("alert")[-2:]
+    assert "1 concluded" in concluded and gone in concluded and resting not in concluded
+    assert "1 still asked for" in asked and resting in asked
+    sent = len(rig.wire)
+    rig.wait(5100)
+    assert len(rig.wire) == sent + 1 and f"|41={resting}|" in rig.wire[-1]
+
+
+def test_an_operator_concludes_nothing_without_a_session(rig) -> None:
+    """The venue could still speak, as soon as it is asked."""
+    order = rig.live()
+    rig.drop()
+    rig.logon()
+    rig.wait(20)
+    rig.cancel_reject(rig.tape[-1].request_id, order, 1, "unknown order")
+    rig.ask(SweepDone(wanted=rig.beat.sweep_wanted, complete=False))
+    rig.drop()
+    rig.guard(AcceptGap(epoch=1, why="seen on the web", who="ann"))
+    assert rig.state(order) == "UNKNOWN"
+    assert "no session" in rig.out.logged("alert")[-1] and order in rig.out.logged("alert")[-1]
 
 
 def test_the_opening_of_the_configuration_counts_once(make_rig) -> None:

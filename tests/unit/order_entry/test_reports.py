@@ -186,6 +186,25 @@ def test_a_fill_of_an_order_that_was_over_long_ago_is_still_booked(rig, monkeypa
     rig.restarted()
 
 
+def test_an_order_concluded_long_ago_that_is_alive_counts_again(rig, monkeypatch) -> None:
+    """Only its ids are left: it is taken up again from its report, UNKNOWN until the venue ends it."""
+    monkeypatch.setattr(ledger, "CLOSED_KEPT", 1)
+    old = rig.new()
+    rig.business_reject(2)
+    for _ in range(2):
+        rig.report(rig.live(), "4", "4")
+    assert rig.oe.ledger.find(old) is None
+    rig.report(old, "0", "0", leaves_qty=1000, price=195_000)
+    assert (rig.tape[-1].strategy, rig.tape[-1].order, rig.tape[-1].leaves_qty) == (1, old, 1000)
+    assert rig.state(old) == "UNKNOWN"
+    rig.wait(20)
+    assert f"|41={old}|" in rig.wire[-1]
+    rig.restarted()
+    rig.report(rig.tape[-1].request_id, "4", "4", orig_cl_ord_id=old)
+    assert rig.state(old) == "CANCELED"
+    rig.restarted()
+
+
 def test_an_overfill_is_applied_and_alarmed(rig) -> None:
     """F13: more than was ordered moves the position all the same."""
     order = rig.live(qty=100)
@@ -199,10 +218,30 @@ def test_a_foreign_report_moves_the_position_and_is_nobodys_order(rig) -> None:
     rig.fill("liq-1", 200, "2", cum_qty=200, long_qty=200, short_qty=0)
     rig.report("liq-1", "A", "A", "-1;-1")
     event = rig.tape[-1]
-    assert (event.strategy, event.state, event.position, event.order) == (-1, "FILLED", 200, "liq-1")
+    assert (event.strategy, event.state, event.position, event.order) == (-1, "FILLED", 200, "V-liq-1")
     assert ("send", "oe.tape", event, "slot.foreign") in rig.out.done
     assert rig.oe.ledger.orders == {} and rig.oe.desk.count.foreign == 2
     assert len(rig.tape) == 1 and len(rig.out.logged("alert")) == 1
+
+
+def test_a_foreign_order_is_named_by_its_order_id(rig) -> None:
+    """Its ClOrdID changes with every request; without an OrderID there is nothing else."""
+    terms = {"order_id": "V-7", "price": 195_000}
+    rig.report("a", "0", "0", leaves_qty=500, **terms)
+    rig.report("b", "5", "0", leaves_qty=300, orig_cl_ord_id="a", **terms)
+    rig.report("c", "4", "4", orig_cl_ord_id="b", **terms)
+    rig.report("d", "0", "0", leaves_qty=500, order_id="NONE")
+    assert [(e.order, e.state, e.leaves_qty) for e in rig.tape] == [
+        ("V-7", "NEW", 500), ("V-7", "NEW", 300), ("V-7", "CANCELED", 0), ("d", "NEW", 500),
+    ]  # fmt: skip
+
+
+def test_a_report_after_the_end_of_a_foreign_order_opens_nothing(rig) -> None:
+    """Drop copy may bring what the session missed, after the end; a restart knows of the end too."""
+    rig.report("c", "4", "4", "20;9", order_id="V-7", orig_cl_ord_id="a")
+    rig = rig.restarted().up()
+    rig.report("a", "F", "1", "20;8", order_id="V-7", last_qty=100, last_px=195_000, leaves_qty=400)
+    assert (rig.tape[-1].state, rig.tape[-1].position) == ("CANCELED", 100)
 
 
 def test_an_order_of_our_layout_without_a_journal_row_is_recovered(rig) -> None:

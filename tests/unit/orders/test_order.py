@@ -208,10 +208,60 @@ def test_an_absent_transition_is_an_error() -> None:
 
 
 def test_no_event_leads_out_of_a_terminal_state() -> None:
-    """Every row of a terminal state says that it stays."""
-    for (state, _), to in TRANSITIONS.items():
+    """Every row of a terminal state says that it stays, unless it was our own conclusion."""
+    facts = Facts(heard_of=True, pending_new=False, cum_qty=0, qty=1, cancelling=False, replacing=False)
+    for (state, kind), to in TRANSITIONS.items():
         if state in TERMINAL:
-            assert to is Rule.STAYS
+            assert to in (Rule.STAYS, Rule.OVERRULES)
+            assert next_state(state, kind, facts, filled=True, source=Source.SESSION, resting=True) is state
+
+
+@pytest.mark.parametrize(
+    ("report", "state"),
+    [
+        (rep("0", "1;1", "0", leaves_qty=1000), S.UNKNOWN),
+        (rep("5", "1;1", "0", leaves_qty=1000), S.UNKNOWN),
+        (rep("F", "1;1", "1", last_qty=400, last_px=1, leaves_qty=600), S.UNKNOWN),
+        (rep("F", "1;1", "2", last_qty=1000, last_px=1), S.FILLED),
+        (rep("4", "1;1", "4"), S.CANCELED),
+        (rep("C", "1;1", "C"), S.EXPIRED),
+        (rep("8", "1;1", "8"), S.REJECTED),
+        (rep("0", "1;1", "0"), S.NOT_SENT),
+    ],
+)
+@pytest.mark.parametrize("source", [Source.SESSION, Source.RECOVERED])
+def test_the_venues_word_overrides_our_conclusion(report, state, source) -> None:
+    """An end that it tells is the state; what rests is UNKNOWN again, at its worst."""
+    life = Life()
+    life.tell(K.UNKNOWN)
+    life.tell(K.RESOLVED)
+    assert (life.state, life.order.concluded) == (S.NOT_SENT, True)
+    life.report(report, source)
+    event = life.order.event
+    assert (life.state, event.late) == (state, True)
+    assert event.leaves_qty == (1000 - event.cum_qty if state is S.UNKNOWN else 0)
+    assert (life.order.reopened, life.order.concluded) == (state is S.UNKNOWN, state is S.NOT_SENT)
+
+
+def test_what_the_venue_told_after_our_conclusion_stays() -> None:
+    """Its end is no conclusion of ours any more: an older report opens nothing."""
+    life = Life()
+    life.tell(K.UNKNOWN)
+    life.tell(K.RESOLVED)
+    life.report(rep("4", "1;5", "4"))
+    life.report(rep("0", "1;1", "0", leaves_qty=1000))
+    assert (life.state, life.order.event.late) == (S.CANCELED, True)
+
+
+def test_an_order_that_came_back_only_ends() -> None:
+    """The session shows it working: it stays UNKNOWN, for nobody wants it any more."""
+    life = Life()
+    life.tell(K.NOT_SENT)
+    life.report(rep("0", "1;1", "0", leaves_qty=1000))
+    life.report(rep("F", "1;2", "1", last_qty=400, last_px=1, leaves_qty=600))
+    assert (life.state, life.order.event.leaves_qty) == (S.UNKNOWN, 600)
+    life.report(rep("C", "1;3", "C"))
+    assert life.state is S.EXPIRED
 
 
 @given(

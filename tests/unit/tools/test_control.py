@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from engine import cli
+from engine.common.clock import MS
 from engine.errors import (
     EXIT_FAILURE,
     EXIT_NOT_RUNNING,
@@ -14,6 +15,7 @@ from engine.errors import (
     EXIT_TIMEOUT,
     EXIT_USAGE,
 )
+from engine.guard.flattening import FLATTEN_NS
 from engine.messages import commands, control
 from engine.messages.decisions import GuardStatus, StrategyUse
 from engine.tools import control as tool
@@ -179,6 +181,32 @@ def test_no_answer_is_told_after_a_deadline(stand_in, run, capsys, impatient):
     stand_in("guard")
     assert cli.main(["ctl", "halt", "--why", "x", "--run", run]) == EXIT_TIMEOUT
     assert capsys.readouterr().err == "error: the guard did not answer within 0.2 s\n"
+
+
+def test_flatten_waits_longer_than_the_guard_works_on_it(stand_in, run, capsys, impatient, monkeypatch):
+    """Its answer comes at the end."""
+    assert FLATTEN_NS // MS <= tool.FLATTEN_MS
+    monkeypatch.setattr(tool, "FLATTEN_MS", 300)
+    stand_in("guard")
+    assert cli.main(["ctl", "flatten", "--run", run]) == EXIT_TIMEOUT
+    assert capsys.readouterr().err == "error: the guard did not answer within 0.5 s\n"
+
+
+def test_status_shows_what_the_account_holds(guard, supervisor, run, capsys):
+    """The net of all rows of a market, operator and foreign too."""
+    uses = [
+        StrategyUse(strategy=1, symbol="BTC-PERP", position=-1250, open_orders=2),
+        StrategyUse(strategy=2, symbol="ETH-PERP", position=300),
+        StrategyUse(strategy=0, symbol="BTC-PERP", position=1150, fills=3),
+        StrategyUse(strategy=-1, symbol="BTC-PERP", position=100, open_orders=1),
+    ]
+    guard.published = [("guard.feed", "status", status(strategies=uses))]
+    assert cli.main(["ctl", "status", "--run", run]) == EXIT_OK
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "ACCOUNT" in line]
+    assert rows == [
+        ["ACCOUNT", "BTC-PERP", "position", "0.00", "open", "3", "fills", "3", "flat"],
+        ["ACCOUNT", "ETH-PERP", "position", "3.00", "open", "0", "fills", "0", "long"],
+    ]
 
 
 def test_halt_works_with_the_supervisor_dead(guard, run, capsys):
