@@ -76,7 +76,7 @@ def _configured(run_dir: str) -> tuple[dict[int, str], dict[str, int], str]:
             symbol: int(instrument.get("contract_multiplier", 1))
             for symbol, instrument in config["instruments"].items()
         }
-        policy = str(config["engine"]["shutdown"])
+        policy = str(config.get("engine", {}).get("shutdown", "cancel"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}, {}, "cancel"
     return names, multipliers, policy
@@ -90,7 +90,9 @@ def _paths(run_dir: str) -> tuple[str, str]:
     return orders, os.path.join(state, "drop_copy.sqlite")
 
 
-def report_for_run(run_dir: str, names: Mapping[int, str] | None = None, *, ended: bool | None = None) -> Report:
+def report_for_run(
+    run_dir: str, names: Mapping[int, str] | None = None, *, ended: bool | None = None
+) -> Report:
     """Build the report of a run directory.
 
     Args:

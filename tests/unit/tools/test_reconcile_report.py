@@ -327,14 +327,14 @@ def test_unknown_break_id_exits_2(run_dir, capsys):
     assert reconcile.main(["show", "nothing", "--run", run_dir(good_run().events, swept(6))]) == 2
 
 
-def test_a_damaged_journal_exits_1_and_says_where(run_dir, capsys):
+def test_a_damaged_journal_exits_8_and_says_where(run_dir, capsys):
     import sqlite3
 
     directory = run_dir(good_run().events, swept(6))
     with sqlite3.connect(f"{directory}/state/order_entry.sqlite") as db:
         db.execute("UPDATE journal SET wall_ns = 0 WHERE no = 3")
     db.close()
-    assert reconcile.main(["report", "--run", directory]) == 1
+    assert reconcile.main(["report", "--run", directory]) == 8
     assert "row 3 was changed" in capsys.readouterr().err
 
 
@@ -343,3 +343,25 @@ def test_a_run_without_drop_copys_journal_is_reported_as_unswept(run_dir, tmp_pa
     (tmp_path / "state" / "drop_copy.sqlite").unlink()
     assert reconcile.main(["report", "--run", directory]) == 6
     assert "no sweep of drop copy was ever complete" in capsys.readouterr().out
+
+
+def ids(tape, sweeps, ended):
+    return [note.break_id for note in build_report(tape.events, sweeps, ended=ended).break_list]
+
+
+def test_a_run_that_is_over_may_leave_nothing_unexplained():
+    """What is open under `cancel`, unknown under any policy, unconfirmed or unswept is a break of its own."""
+    assert ids(good_run(), swept(6, "9;1"), "cancel") == []
+    resting = good_run().submit("c")
+    assert ids(resting, swept(7, "9;1"), "cancel") == ["order-c"]
+    assert ids(resting, swept(7, "9;1"), "leave") == []
+    assert ids(resting, swept(7, "9;1"), "") == []
+    unknown = good_run().submit("c").add(EventKind.UNKNOWN, OrderState.UNKNOWN, "c")
+    assert ids(unknown, swept(8, "9;1"), "leave") == ["order-c"]
+    assert ids(good_run(), swept(6, "2;1"), "cancel") == ["gap-unconfirmed"]
+    failed = [
+        *swept(6, "9;1"),
+        SweepEnded(no=2, began_ns=START, wall_ns=START, wanted=2, complete=False, tape_no=6),
+    ]
+    assert ids(good_run(), failed, "cancel") == ["gap-last-sweep"]
+    assert ids(good_run(), failed, "") == []
