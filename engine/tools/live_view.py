@@ -31,7 +31,7 @@ _STATE_STYLE = {
 _LEVEL_STYLE = {"alert": "bold red", "error": "red", "warning": "yellow", "info": "dim"}
 _NOTICES = 8
 _WIDTHS = {"state": 10, "restarts": 8, "pid": 7, "MiB": 3}
-_BOOKS_WIDTH = 70  # of the table beside it, with all padding
+_BOOKS_WIDTH = 66  # of the table beside it, with all padding
 _PLAIN_EVERY_NS = 2 * SECOND
 
 
@@ -194,12 +194,15 @@ class RichView:
         grid = Table.grid(expand=True, padding=(0, 2))
         table = Table(box=None, padding=(0, 1), header_style="dim")
         widths = {"process": max(map(len, supervisor.children)), **_WIDTHS}
+        again = any(child.restarts for child in supervisor.children.values())
+        if not again:
+            del widths["restarts"]
         widths["session"] = max(12, self._console.width - sum(widths.values()) - _BOOKS_WIDTH)
         for name, width in widths.items():
             right = name in {"pid", "MiB", "restarts"}
             table.add_column(name, justify="right" if right else "left", no_wrap=True, width=width)
         for child in supervisor.children.values():
-            table.add_row(*self._process_row(child))
+            table.add_row(*self._process_row(child, again=again))
         books = Table(box=None, padding=(0, 1), header_style="dim")
         for name in ("market", "qty", "bid", "ask", "qty", "last"):
             books.add_column(name, justify="left" if name == "market" else "right", no_wrap=True)
@@ -220,14 +223,15 @@ class RichView:
         grid.add_row(table, books)
         return grid
 
-    def _process_row(self, child: Child) -> tuple[str | Text, ...]:
+    def _process_row(self, child: Child, *, again: bool) -> tuple[str | Text, ...]:
         sessions = child.heartbeat.status.sessions if child.heartbeat is not None else {}
         state = Text(child.state, style=_STATE_STYLE.get(child.state, ""))
         rss = rss_bytes(child.pid) >> 20
         text = ", ".join(f"{name} {what}" for name, what in sessions.items())
         if child.name == "venue" and sessions:
             text = f"{sum(what == 'logged on' for what in sessions.values())} sessions logged on"
-        return child.name, state, str(child.restarts or ""), str(child.pid or ""), str(rss or ""), text
+        restarts = (str(child.restarts or ""),) if again else ()
+        return child.name, state, *restarts, str(child.pid or ""), str(rss or ""), text
 
     def _strategies(self, supervisor: Supervisor) -> Table:
         table = Table(box=None, padding=(0, 1), header_style="dim")
