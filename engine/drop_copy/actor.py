@@ -352,7 +352,9 @@ class DropCopy(Actor):
         up = beat.session == LOGGED_ON
         if not up or not self._order_entry_up:
             self._must = beat.sweep_wanted
-        self._must = max(self._must, beat.logon_sweep)  # a life of order entry may have begun and logged on unheard
+        self._must = max(
+            self._must, beat.logon_sweep
+        )  # a life of order entry may have begun and logged on unheard
         self._order_entry_up = up
         if not self._is_wanted(now.mono_ns):
             self._wanted_ns = None

@@ -91,7 +91,9 @@ class MarketData(Actor):
         self._up = False
         self._beat_at = 0
         self._dirty: dict[str, Market] = {}  # markets whose top may have changed, in order of touch
-        self._unapplied: list[tuple[list[Market], list[MarketChanges]]] = []  # published, not yet in the own books
+        self._unapplied: list[
+            tuple[list[Market], list[MarketChanges]]
+        ] = []  # published, not yet in the own books
         self._asked: dict[str, Market] = {}  # snapshots that are awaited
         self._ask_at: int | None = None
         self._ask_pause_ns = ANSWER_NS

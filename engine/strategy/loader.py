@@ -21,7 +21,9 @@ from engine.strategy.settings import strategy_config
 __all__ = ["DIRECTORY", "load_strategy", "strategy_config"]
 
 DIRECTORY: Final = "strategies"
-INSTALLED: Final = Path(__file__).resolve().parents[2] / DIRECTORY  # beside the engine, wherever it is started from
+INSTALLED: Final = (
+    Path(__file__).resolve().parents[2] / DIRECTORY
+)  # beside the engine, wherever it is started from
 
 
 def load_strategy(name: str, spec: str, directory: str | Path = DIRECTORY) -> type[Strategy]:

@@ -76,7 +76,11 @@ def _run(config: Config, directory: str, lock: run_dir.RunDirLock, options: Laun
     view: RichView | PlainView = (
         RichView() if interactive else PlainView(sys.stderr if options.as_json else sys.stdout)
     )
-    view.say("info", "engine", f"{config.engine.name} ({config.engine.environment}) in {os.path.relpath(directory)}")
+    view.say(
+        "info",
+        "engine",
+        f"{config.engine.name} ({config.engine.environment}) in {os.path.relpath(directory)}",
+    )
     if lock.stale_pid:
         view.say(
             "warning",

@@ -8,7 +8,6 @@ import os
 import resource
 
 import pytest
-
 from integration.harness import assert_equal_to_venue, wait_for
 
 

@@ -473,7 +473,9 @@ def _end_breaks(orders: _Orders, sweeps: _Sweeps, policy: str) -> list[BreakNote
         )
     unconfirmed = _unconfirmed(orders.newest, sweeps.mark)
     if unconfirmed and sweeps.complete:
-        text = f"{unconfirmed} reports are newer than the last complete sweep: drop copy has not confirmed them"
+        text = (
+            f"{unconfirmed} reports are newer than the last complete sweep: drop copy has not confirmed them"
+        )
         found.append(_gap("gap-unconfirmed", text, orders.last_ns))
     if sweeps.last is not None and not sweeps.last.complete:
         text = f"the last sweep was not completed: {sweeps.last.reason or 'no reason given'}"

@@ -24,7 +24,10 @@ def test_a_flood_is_cut_off_and_counted_and_alerts_have_room_of_their_own(capfd)
         told += [n.text for n in part]
     assert len(told) == LINES_PER_SECOND + 2
     assert "still heard" in told
-    assert told[-1] == f"later ({10_000 - LINES_PER_SECOND} lines before this were dropped: too many in a second)"
+    assert (
+        told[-1]
+        == f"later ({10_000 - LINES_PER_SECOND} lines before this were dropped: too many in a second)"
+    )
     assert capfd.readouterr().err.count("\n") == len(told)
 
 
