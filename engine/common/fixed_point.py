@@ -59,6 +59,10 @@ def format_fixed(value: int, decimals: int) -> str:
 MONEY_MAX: Final = 10**18
 
 
+class OutOfRangeError(ValueError):
+    """A number is well written but larger than any that a market has."""
+
+
 class _ParseMemo(dict[str, int]):
     """Text to int, computed once per distinct text; bounded, so a hostile feed can't grow it."""
 
@@ -73,7 +77,7 @@ class _ParseMemo(dict[str, int]):
             self.clear()
         value = parse_fixed(text, self._decimals)
         if not -VALUE_MAX <= value <= VALUE_MAX:
-            raise ValueError(f"{text[:40]!r} is larger than any price or quantity can be")
+            raise OutOfRangeError(f"{text[:40]!r} is larger than any price or quantity can be")
         self[text] = value
         return value
 
@@ -104,7 +108,7 @@ def parse_money(text: str) -> int:
     """Parse dollars to money (1/1000000 dollar). Raises ValueError as `parse_fixed`, and beyond a million million dollars."""
     value = parse_fixed(text, MONEY_DECIMALS)
     if not -MONEY_MAX <= value <= MONEY_MAX:
-        raise ValueError(f"{text[:40]!r} is larger than any amount can be")
+        raise OutOfRangeError(f"{text[:40]!r} is larger than any amount can be")
     return value
 
 

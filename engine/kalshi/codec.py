@@ -23,6 +23,7 @@ from engine.common.fixed_point import (
     PRICES,
     QTY_TEXTS,
     QUANTITIES,
+    OutOfRangeError,
     format_money,
     parse_money,
 )
@@ -48,12 +49,14 @@ class BadField(ValueError):  # noqa: N818 - it names what is bad, in the session
 
     Attributes:
         tag: RefTagID(371). text: what is wrong, for Text(58).
+        reason: SessionRejectReason(373): 6 for a wrong format, 5 for a value out of range.
     """
 
-    def __init__(self, tag: int, text: str) -> None:
+    def __init__(self, tag: int, text: str, reason: int = 6) -> None:
         super().__init__(text)
         self.tag = tag
         self.text = text
+        self.reason = reason
 
 
 class _Kind(Enum):
@@ -290,7 +293,8 @@ def _read(reader: Callable[[str], Any], tag: int, value: str) -> Any:
     try:
         return reader(value)
     except ValueError as error:
-        raise BadField(tag, f"{_name(tag)}: {error}") from None
+        reason = 5 if isinstance(error, OutOfRangeError) else 6
+        raise BadField(tag, f"{_name(tag)}: {error}", reason) from None
 
 
 def _member(entry: dict[int, str], tag: int, reader: Callable[[str], Any]) -> Any:

@@ -23,6 +23,16 @@ def parse_exec_id(text: str) -> tuple[int, int, int]:
     return int(match[1]), int(match[2]), int(match[3] or "0")
 
 
+def canonical(text: str) -> str:
+    """Return an ExecID in its one form: no leading zeros, no index on exchange index 0. `0100;2;0` is `100;2`.
+
+    Raises:
+        ValueError: the text has another form.
+    """
+    clock, event, index = parse_exec_id(text)
+    return f"{clock};{event};{index}" if index else f"{clock};{event}"
+
+
 def is_key(text: str) -> bool:
     """Tell whether this ExecID names a report: `-1;-1` (on any exchange index), empty and malformed ones do not."""
     match = _FORM(text)

@@ -67,6 +67,7 @@ from engine.messages.executions import (
     TapeRequest,
 )
 from engine.order_entry import wire
+from engine.order_entry.answers import Answers
 from engine.order_entry.commands import Commands
 from engine.order_entry.desk import Client, Desk
 from engine.order_entry.recovery import Clearing, Recovery
@@ -76,6 +77,8 @@ from engine.orders.ledger import Ledger
 LINK: Final = "order_entry"
 BEAT_NS: Final = 100 * MS
 PACE_NS_MIN: Final = 10 * MS
+EPOCH_AHEAD_MS: Final = 24 * 60 * 60 * 1000
+"""A guard's epoch is its wall clock's ms, or one more than its last: what is further ahead of ours is nobody's."""
 _RESET_SEQ_NUM_FLAG: Final = 141
 
 
@@ -116,6 +119,7 @@ class OrderEntry(Actor):
         self.recovery = Recovery(self.desk)
         self.clearing = Clearing(self.desk)
         self.commands = Commands(self.desk, session)
+        self.answers = Answers(out, self.ledger, config.strategies)
         self.reports = Reports(self.desk, self.recovery, silent_end=not session.enable_ioc_cancel_report)
         if client is None and not dry_run:
             assert sign is not None, "a session needs a signature"
@@ -291,8 +295,13 @@ class OrderEntry(Actor):
             self._on_accept_gap(message, now)
 
     def _on_hello(self, peer: str, hello: GuardHello, now: Now) -> None:
+        text = ""
         if hello.epoch < self.commands.epoch:
             text = f"epoch {self.commands.epoch} has taken over"
+        elif not 0 < hello.epoch <= now.wall_ns // MS + EPOCH_AHEAD_MS:
+            text = f"epoch {hello.epoch} is not of this time"
+            self.out.log("alert", f"{peer}: {text}, refused")
+        if text:
             self.out.send(
                 "oe.orders", NotAccepted(epoch=hello.epoch, no=0, reason="epoch", text=text), to=peer
             )
@@ -337,20 +346,15 @@ class OrderEntry(Actor):
     def on_peer(self, channel: str, peer: str, event: PeerEvent, message: Any, now: Now) -> None:  # noqa: ARG002
         if event is PeerEvent.REFUSED:
             self.out.log("warning", f"{channel}: {peer} could not take {type(message).__name__}")
+        if channel == "oe.ask" and event is not PeerEvent.JOINED:
+            self.answers.forget(peer)
 
     # -- questions (oe.ask)
 
     def _on_ask(self, peer: str, message: Any, now: Now) -> None:
         kind = type(message)
-        if kind is TapeRequest:
-            parts = self.ledger.replay(message.from_no, message.strategy)
-            if parts is None:
-                self.out.send("oe.ask", self.ledger.snapshot(message.strategy), to=peer)
-                return
-            for part in parts:
-                self.out.send("oe.ask", part, to=peer)
-        elif kind is SnapshotRequest:
-            self.out.send("oe.ask", self.ledger.snapshot(message.strategy), to=peer)
+        if kind is TapeRequest or kind is SnapshotRequest:
+            self.answers.ask(peer, message)
         elif kind is RecoveredReports:
             for report in sorted(message.reports, key=lambda report: exec_key(report.exec_id)):
                 self.reports.on_report(report, Source.RECOVERED, now)
@@ -464,6 +468,7 @@ class OrderEntry(Actor):
         self.reports.tick(now)
         self.recovery.tick(now)
         self.clearing.tick(now)
+        self.answers.tick(now)
         self._after(now)
 
     def _after(self, now: Now) -> None:
@@ -490,6 +495,7 @@ class OrderEntry(Actor):
             self.reports.due(),
             self.recovery.due(),
             self.clearing.due(),
+            self.answers.due(),
         ):
             if due is not None and due < deadline:
                 deadline = due

@@ -22,7 +22,7 @@ from engine.messages.commands import (
 )
 from engine.messages.executions import EventKind, OrderState
 from engine.order_entry import wire
-from engine.order_entry.desk import Desk
+from engine.order_entry.desk import Desk, trigger_of
 from engine.orders import order as orders
 from engine.orders.order import Order
 
@@ -107,7 +107,8 @@ class Commands:
             self._would_send("D", body, now)
             desk.tell(ledger.orders[cl_ord_id], EventKind.NOT_SENT, now, request_id=cl_ord_id, text="dry run")
             return
-        desk.on_wire(client.send("D", body, now, request.trigger_ns), "D", cl_ord_id, cl_ord_id, now.mono_ns)
+        seq = client.send("D", body, now, trigger_of(request, now))
+        desk.on_wire(seq, "D", cl_ord_id, cl_ord_id, now.mono_ns)
         desk.count.orders += 1
 
     def _on_replace(self, peer: str, command: Approved, request: ReplaceOrder, now: Now) -> None:
@@ -133,7 +134,7 @@ class Commands:
         desk, client = self._desk, self._desk.client
         assert client is not None, "a dry run has no open orders"
         desk.emit(orders.requested(order, request, ledger.numbers(event.strategy), now.wall_ns))
-        seq = client.send("G", body, now, request.trigger_ns)
+        seq = client.send("G", body, now, trigger_of(request, now))
         desk.on_wire(seq, "G", request.cl_ord_id, event.order, now.mono_ns)
         desk.count.replaces += 1
 

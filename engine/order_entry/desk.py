@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from engine.common.actor import LinkEvent, Outbox
 from engine.common.clock import Now
 from engine.fix.events import Event
-from engine.messages.commands import CancelOrder
+from engine.messages.commands import CancelOrder, NewOrder, ReplaceOrder
 from engine.messages.executions import EventKind, OrderEvent, OrderState, Source, tape_topic
 from engine.order_entry import wire
 from engine.orders import order as orders
@@ -45,6 +45,12 @@ class Client(Protocol):
     def send(self, msg_type: str, body: str, now: Now, trigger_ns: int = 0) -> int: ...
 
 
+def trigger_of(request: NewOrder | CancelOrder | ReplaceOrder, now: Now) -> int:
+    """Return the mono_ns that a request says it was triggered at, or 0 when that can't be: workers make it."""
+    trigger_ns = request.trigger_ns
+    return trigger_ns if 0 < trigger_ns <= now.mono_ns else 0
+
+
 class Sent(NamedTuple):
     """A request on the wire that nothing has answered yet."""
 
@@ -62,6 +68,7 @@ class Counts:
         "duplicates",
         "fills",
         "foreign",
+        "implausible",
         "late",
         "mass_cancels",
         "not_accepted",
@@ -86,6 +93,7 @@ class Counts:
     duplicates: int
     late: int
     foreign: int
+    implausible: int
     not_accepted: int
     unrecorded: int
 
@@ -210,9 +218,8 @@ class Desk:
         assert client is not None, "without a session nothing is cancelled"
         event = order.event
         self.emit(orders.requested(order, request, self.ledger.numbers(event.strategy), now.wall_ns))
-        seq = client.send(
-            "F", wire.cancel_body(request, orig_cl_ord_id, event.order_id), now, request.trigger_ns
-        )
+        body = wire.cancel_body(request, orig_cl_ord_id, event.order_id)
+        seq = client.send("F", body, now, trigger_of(request, now))
         self.on_wire(seq, "F", request.cl_ord_id, event.order, now.mono_ns)
         self.count.cancels += 1
         if not self.journal_ok:

@@ -2,8 +2,10 @@
 
 Rules (venue.md section 4, design section 5):
 
-* an ExecID is taken once, whoever brings it; `-1;-1` is no key, and what has no key moves nothing: such a report of an
+* an ExecID, in its one form, is taken once, whoever brings it; other content under it is alarmed; `-1;-1` is no key, and what has no key moves nothing: such a report of an
   order that is over is dropped, a Trade without a key is left to drop copy;
+* what can't be true (`plausible`) is not booked, and answers nothing: it is alarmed, and drop copy is to bring the truth.
+  A Trade whose CumQty is ahead of our sum is true: it counts by its LastQty, and drop copy is to bring what was lost;
 * a report belongs to the order that ClOrdID, OrigClOrdID or OrderID names, in this order; if none does, a ClOrdID of
   our layout makes it an order of that strategy that the journal had lost, any other makes it foreign;
 * `EXCHANGE_UNAVAILABLE` is no reject: the outcome is unknown. Nor is `ORDER_ALREADY_EXISTS`, because no ClOrdID is
@@ -15,13 +17,13 @@ Rules (venue.md section 4, design section 5):
 * a foreign order is named by its OrderID, because every request on it changes its ClOrdID.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from engine.common.clock import SECOND, Now
 from engine.common.ids import SLOT_FOREIGN, slot_of
-from engine.kalshi.exec_id import parse_exec_id
+from engine.kalshi.exec_id import canonical, is_key, parse_exec_id
 from engine.kalshi.messages import BusinessMessageReject, ExecutionReport, OrderCancelReject
 from engine.kalshi.texts import (
     CANNOT_UPDATE_FILLED_ORDER,
@@ -32,6 +34,7 @@ from engine.kalshi.texts import (
 from engine.messages.commands import Side
 from engine.messages.executions import EventKind, OrderEvent, OrderState, ReportCopy, Source
 from engine.order_entry.desk import Desk
+from engine.order_entry.plausible import plausible
 from engine.order_entry.recovery import UNAVAILABLE_NS, Recovery
 from engine.orders import order as orders
 from engine.orders.order import TRANSITIONS, ExecKey, Order
@@ -63,16 +66,32 @@ _STATES: Final = {
     "E": OrderState.PENDING_REPLACE,
 }
 _DUPLICATE: Final = 6  # OrdRejReason(103)
+_RECENT: Final = 20_000
 _GONE_REASONS: Final = (0, 1)  # CxlRejReason(102): too late, unknown order
 
 
 def exec_key(exec_id: str) -> ExecKey:
     """Return the comparable key of an ExecID, () for one that is none or malformed."""
-    try:
-        key = parse_exec_id(exec_id)
-    except ValueError:
-        return ()
-    return key if key[0] >= 0 and key[1] >= 0 else ()
+    return parse_exec_id(exec_id) if is_key(exec_id) else ()
+
+
+class Content(NamedTuple):
+    """What must be the same whenever an ExecID comes."""
+
+    exec_type: str
+    cl_ord_id: str
+    last_qty: int
+    last_px: int
+
+
+def _content(report: ReportCopy) -> Content:
+    return Content(report.exec_type, report.cl_ord_id[:64], report.last_qty, report.last_px)
+
+
+def _keep_recent[Kept](recent: dict[str, Kept], key: str, value: Kept) -> None:
+    recent[key] = value
+    if len(recent) > _RECENT:
+        del recent[next(iter(recent))]
 
 
 def copy_of(report: ExecutionReport) -> ReportCopy:
@@ -118,6 +137,9 @@ class Reports:
         self.recovery = recovery
         self._silent_end = silent_end
         self.ending: dict[str, int] = {}
+        self._contents: dict[str, Content] = {}  # of recent ExecIDs
+        self._refused: dict[str, None] = {}  # ExecIDs of recent reports that can't be true
+        self._missing: dict[str, int] = {}  # by order, how far the venue's CumQty was ahead of ours
 
     # -- execution reports
 
@@ -134,8 +156,11 @@ class Reports:
             return
         key = exec_key(report.exec_id)
         if key:
-            if report.exec_id in ledger.exec_ids:
-                desk.count.duplicates += 1
+            exec_id = canonical(report.exec_id)
+            if exec_id != report.exec_id:
+                report = msgspec.structs.replace(report, exec_id=exec_id)
+            if exec_id in ledger.exec_ids:
+                self._on_duplicate(report, source)
                 return
         elif kind is EventKind.TRADE:
             self.recovery.want_sweep()
@@ -143,13 +168,53 @@ class Reports:
             return
         elif report.exec_id:
             report = msgspec.structs.replace(report, exec_id="")  # `-1;-1` must not be on the tape as a key
+        order = ledger.find(report.cl_ord_id, report.orig_cl_ord_id, report.order_id)
+        wrong = plausible(report, order, ledger.positions.multiplier(report.symbol))
+        if wrong:
+            self._on_implausible(report, wrong, source)
+            return
+        if key:
+            _keep_recent(self._contents, report.exec_id, _content(report))
         if source is Source.SESSION:
             desk.answered(report.cl_ord_id)
-        order = ledger.find(report.cl_ord_id, report.orig_cl_ord_id, report.order_id)
         if order is not None:
             self._on_known(order, kind, report, key, source, now)
         else:
             self._on_unmatched(kind, report, key, source, now)
+
+    def _on_duplicate(self, report: ReportCopy, source: Source) -> None:
+        self.desk.count.duplicates += 1
+        first = self._contents.get(report.exec_id)
+        if first is None or first == _content(report):
+            return
+        del self._contents[report.exec_id]  # said once
+        text = f"ExecID {report.exec_id} came again with other content: {first}, then {_content(report)}"
+        self.desk.out.log("alert", text)
+        if source is Source.SESSION:
+            self.recovery.want_sweep()
+
+    def _on_implausible(self, report: ReportCopy, wrong: str, source: Source) -> None:
+        # Drop copy has said all it knows when it brings such a report itself: asking again would not end.
+        self.desk.count.implausible += 1
+        name = report.exec_id or f"{report.exec_type} {report.cl_ord_id}"
+        if name in self._refused:
+            return
+        _keep_recent(self._refused, name, None)
+        self.desk.out.log(
+            "alert",
+            f"report {report.exec_id or 'without a key'} for {report.cl_ord_id[:64]} can't be true: {wrong}; left to drop copy",
+        )
+        if source is Source.SESSION:
+            self.recovery.want_sweep()
+
+    def _watch_missing(self, event: OrderEvent, venue_cum_qty: int) -> None:
+        # Trades of the order before this one did not come; one sweep brings them, unless more get lost.
+        missing = venue_cum_qty - event.cum_qty
+        if missing <= 0:
+            self._missing.pop(event.order, None)
+        elif missing > self._missing.get(event.order, 0):
+            _keep_recent(self._missing, event.order, missing)
+            self.recovery.want_sweep()
 
     def _on_known(
         self, order: Order, kind: EventKind, report: ReportCopy, key: ExecKey, source: Source, now: Now
@@ -181,6 +246,8 @@ class Reports:
             text=text,
         )
         desk.emit(event)
+        if kind is EventKind.TRADE and source is Source.SESSION:
+            self._watch_missing(event, report.cum_qty)
         if late:
             self._on_late(event, before, report)
         elif kind is EventKind.TRADE and event.cum_qty > order.worst_qty:

@@ -11,6 +11,7 @@ copy looks back. What falls out of these is only needed for reports that the ven
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Final, NamedTuple
 
 import msgspec
@@ -32,6 +33,8 @@ CLOSED_KEPT: Final = 10_000
 CLOSED_IDS_KEPT: Final = 200_000
 EXEC_IDS_KEPT: Final = 1_000_000
 REPLAY_PART: Final = 500
+
+_NOTHING: Final[deque[OrderEvent]] = deque(maxlen=0)
 
 
 class Closed(NamedTuple):
@@ -61,6 +64,7 @@ class Ledger:
         self.unknown: dict[str, None] = {}
         self.positions = Positions(multipliers, exec_key)
         self.tape: deque[OrderEvent] = deque(maxlen=TAPE_KEPT)
+        self._tape_of: dict[int, deque[OrderEvent]] = {}  # the same events by strategy
         self.exec_ids: dict[str, None] = {}
         self.exec_key = exec_key
         self._by_id: dict[str, Order] = {}
@@ -110,7 +114,7 @@ class Ledger:
         )
         self.tape_no = event.tape_no
         self.strategy_nos[strategy] = expected
-        self.tape.append(event)
+        self._keep(event)
         if event.exec_id:
             self._remember_exec_id(event.exec_id)
         if event.kind is EventKind.TRADE or event.kind is EventKind.POSITION:
@@ -121,6 +125,16 @@ class Ledger:
             self._apply_to_order(event)
         elif event.state in TERMINAL:
             self._remember_closed((event.order,), Closed(strategy, event.order, event.state))
+
+    def _keep(self, event: OrderEvent) -> None:
+        tape, tape_of = self.tape, self._tape_of
+        if len(tape) == tape.maxlen:
+            tape_of[tape[0].strategy].popleft()
+        tape.append(event)
+        own = tape_of.get(event.strategy)
+        if own is None:
+            own = tape_of[event.strategy] = deque()
+        own.append(event)
 
     def _remember_exec_id(self, exec_id: str) -> None:
         exec_ids = self.exec_ids
@@ -193,24 +207,22 @@ class Ledger:
 
     # -- telling
 
-    def replay(self, from_no: int, strategy: int | None) -> list[TapeReplay] | None:
-        """Return the tape from a number on, in parts, or None when it does not reach back so far."""
-        tape = self.tape
+    def replay(self, from_no: int, strategy: int | None) -> TapeReplay | None:
+        """Return the tape from a number on, at most REPLAY_PART events, or None when it does not reach back so far.
+
+        `more` says that the tape goes on after them.
+        """
         if strategy is None:
-            last = self.tape_no
-            first = tape[0].tape_no if tape else last + 1
-            events = [] if from_no > last or from_no < first else [e for e in tape if e.tape_no >= from_no]
+            kept, last = self.tape, self.tape_no
         else:
-            last = self.strategy_nos.get(strategy, 0)
-            events = [e for e in tape if e.strategy == strategy and e.strategy_no >= from_no]
-            first = events[0].strategy_no if events else last + 1
-        if from_no <= last and (from_no < 1 or first > from_no):
+            kept, last = self._tape_of.get(strategy, _NOTHING), self.strategy_nos.get(strategy, 0)
+        if from_no > last:
+            return TapeReplay(events=[], strategy=strategy)
+        first = last + 1 - len(kept)
+        if from_no < first:
             return None
-        parts = [events[at : at + REPLAY_PART] for at in range(0, len(events), REPLAY_PART)] or [[]]
-        return [
-            TapeReplay(events=part, strategy=strategy, more=number < len(parts))
-            for number, part in enumerate(parts, start=1)
-        ]
+        events = list(islice(kept, from_no - first, from_no - first + REPLAY_PART))
+        return TapeReplay(events=events, strategy=strategy, more=from_no + len(events) <= last)
 
     def snapshot(self, strategy: int | None) -> OrdersSnapshot:
         """Return everything that is not over, after the newest event."""

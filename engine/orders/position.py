@@ -127,6 +127,10 @@ class Positions:
         position = self.account.get(symbol)
         return position.qty if position is not None else 0
 
+    def multiplier(self, symbol: str) -> int:
+        """Return a market's dollars per contract per dollar of price."""
+        return self._multipliers.get(symbol, 1)
+
     def apply(self, event: OrderEvent) -> None:
         """Book a TRADE or POSITION event."""
         symbol = event.symbol
@@ -145,7 +149,7 @@ class Positions:
             own.cost += cost
             self.known.setdefault(symbol, (change, cost))
             return
-        multiplier = self._multipliers.get(symbol, 1)
+        multiplier = self.multiplier(symbol)
         account.fill(event.side, event.last_qty, event.last_px, event.fee, multiplier)
         own.fill(event.side, event.last_qty, event.last_px, event.fee, multiplier)
         if event.exec_id:
@@ -183,7 +187,7 @@ class Positions:
         account = self.account.get(symbol)
         held, cost = (account.qty, account.cost) if account is not None else (0, 0)
         word = self.said.get(symbol)
-        unit = (word.last_px if word is not None else 0) * self._multipliers.get(symbol, 1)
+        unit = (word.last_px if word is not None else 0) * self.multiplier(symbol)
         if held == 0 or qty == 0 or (held > 0) != (qty > 0):
             return qty * unit
         if abs(qty) <= abs(held):

@@ -61,7 +61,6 @@ from engine.venue.truth import truth
 from engine.venue.wire_faults import WireFaults
 
 ASK = "venue.ask"
-_INCORRECT_FORMAT = 6
 _TAG_NOT_DEFINED = 2
 _NEW_BEFORE_TRADE = 21026
 _HELD_NS = SECOND // 2
@@ -486,9 +485,7 @@ class Venue(Actor):
             try:
                 message = decode(message)
             except BadField as error:
-                connection.session_reject(
-                    event.seq, event.msg_type, _INCORRECT_FORMAT, error.tag, error.text, now
-                )
+                connection.session_reject(event.seq, event.msg_type, error.reason, error.tag, error.text, now)
                 return
         if isinstance(message, MarketDataRequest):
             self._market_data.on_request(connection, message, event.seq, now)

@@ -15,6 +15,7 @@ from engine.config import (
     RiskConfig,
     SessionConfig,
     SessionsConfig,
+    StrategyConfig,
 )
 from engine.fix.events import App, Close, LoggedOn, PeerReject
 from engine.fix.message import FixMessage
@@ -25,7 +26,7 @@ from engine.kalshi.messages import (
     OrderMassCancelReport,
 )
 from engine.messages.commands import Approved, CancelOrder, GuardBeat, GuardHello, NewOrder, ReplaceOrder
-from engine.messages.executions import OrderEvent, TapeBeat
+from engine.messages.executions import OrderEvent, SnapshotRequest, TapeBeat, TapeRequest
 from engine.order_entry.actor import OrderEntry
 
 START = Now(1_795_514_400_000_000_000, 5_000_000_000)
@@ -158,6 +159,8 @@ class Rig:
     def ask(self, message, peer="drop_copy") -> list:
         before = len(self.out.done)
         self.oe.on_message("oe.ask", peer, message, self.now)
+        if isinstance(message, TapeRequest | SnapshotRequest):
+            self.wait(5)
         return [entry[2] for entry in self.out.done[before:] if entry[0] == "send" and entry[1] == "oe.ask"]
 
     def approve(self, request, **more) -> None:
@@ -206,7 +209,7 @@ class Rig:
             "side": "1",
             "symbol": "BTC-PERP",
             "leaves_qty": 0,
-            "cum_qty": 0,
+            "cum_qty": more.get("last_qty", 0),
             "order_qty": 0,
             **more,
         }
@@ -215,7 +218,9 @@ class Rig:
         )
 
     def fill(self, cl_ord_id: str, qty: int, status: str = "1", **more) -> str:
-        return self.report(cl_ord_id, "F", status, last_qty=qty, last_px=195_000, **more)
+        order = self.oe.ledger.find(cl_ord_id, more.get("orig_cl_ord_id", ""))
+        fields = {"cum_qty": qty + (order.event.cum_qty if order else 0), "last_px": 195_000, **more}
+        return self.report(cl_ord_id, "F", status, last_qty=qty, **fields)
 
     def cancel_reject(self, cl_ord_id: str, orig: str, reason: int, text: str = "", to: str = "1") -> None:
         reject = OrderCancelReject(
@@ -308,7 +313,10 @@ def config_of(session, engine, opening, rate) -> Config:
         ),
         instruments={"BTC-PERP": InstrumentConfig()},
         risk=RiskConfig(account=limits, markets={"BTC-PERP": limits}),
-        strategies={},
+        strategies={
+            name: StrategyConfig(strategy="strategies.none:None", slot=slot, markets=["BTC-PERP"], limits=limits)
+            for name, slot in (("x", 1), ("y", 2))
+        },
         opening={"BTC-PERP": OpeningConfig(qty="0")} if opening is None else opening,
         rate=rate or RateConfig(tier="Prime"),
     )

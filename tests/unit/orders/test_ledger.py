@@ -3,7 +3,7 @@
 import pytest
 
 from engine.messages.commands import CancelOrder, NewOrder
-from engine.messages.executions import EventKind, OrderState, ReportCopy, Source
+from engine.messages.executions import EventKind, OrderState, ReportCopy, Source, TapeReplay
 from engine.orders import ledger as ledger_module
 from engine.orders import order as orders
 from engine.orders.ledger import Ledger
@@ -114,14 +114,16 @@ def test_replay_in_parts_or_not_at_all(monkeypatch) -> None:
     book = Book()
     for no in range(8):
         book.submit(f"o{no}", strategy=no % 2)
-    parts = book.ledger.replay(4, None)
+    parts = [book.ledger.replay(from_no, None) for from_no in (4, 6, 8)]
     assert [[e.tape_no for e in part.events] for part in parts] == [[4, 5], [6, 7], [8]]
     assert [part.more for part in parts] == [True, True, False]
+    assert book.ledger.replay(3, None).events[0].tape_no == 3
     assert book.ledger.replay(2, None) is None and book.ledger.replay(0, None) is None
-    assert [part.events for part in book.ledger.replay(9, None)] == [[]]
-    assert [[e.strategy_no for e in part.events] for part in book.ledger.replay(2, 0)] == [[2, 3], [4]]
+    assert book.ledger.replay(9, None) == TapeReplay(events=[])
+    parts = [book.ledger.replay(from_no, 0) for from_no in (2, 4)]
+    assert [([e.strategy_no for e in part.events], part.more) for part in parts] == [([2, 3], True), ([4], False)]
     assert book.ledger.replay(1, 0) is None
-    assert book.ledger.replay(5, 0)[0].events == [] and book.ledger.replay(1, 7)[0].events == []
+    assert book.ledger.replay(5, 0).events == [] and book.ledger.replay(1, 7).events == []
 
 
 def test_the_snapshot_has_what_is_not_over() -> None:
