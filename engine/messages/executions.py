@@ -91,7 +91,7 @@ class OrderEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
         cl_ord_id: the ClOrdID in force after this event.
         request_id: ClOrdID of the request that this event is about or answers, or empty.
         qty: total order quantity in force (ours; 38 of reports is not trusted); leaves_qty 0 when terminal.
-        exec_id: ExecID(17) as received, or empty when there is none (pending reports carry -1;-1 and are not kept as key).
+        exec_id: ExecID(17) in its one form (`clock;event`, an index only where it is not 0), or empty when there is none (pending reports carry -1;-1 and are not kept as key).
         fee: money, as the venue charged it (may be negative: a rebate); collateral: money, sum of 1704.
         long_qty, short_qty: 704/705, the account's position in the market after the trade, -1 when not said.
         position: the account's position in the market by our own sum after this event, signed (trade events).

@@ -130,6 +130,7 @@ class OrderEntry(Actor):
         self.desk.pace_ns = max(PACE_NS_MIN, wire.request_ns(config.rate))
         self._up = False
         self._guard_lost = False
+        self._refuse_epoch_ns = 0
         self._quiescing = False
         self._quiesce_ns = 0
         self._stopping = False
@@ -296,9 +297,13 @@ class OrderEntry(Actor):
 
     def _on_hello(self, peer: str, hello: GuardHello, now: Now) -> None:
         text = ""
+        latest = max(self.commands.epoch, now.wall_ns // MS + EPOCH_AHEAD_MS)
         if hello.epoch < self.commands.epoch:
             text = f"epoch {self.commands.epoch} has taken over"
-        elif not 0 < hello.epoch <= now.wall_ns // MS + EPOCH_AHEAD_MS:
+        elif not 0 < hello.epoch <= latest:
+            if now.mono_ns < self._refuse_epoch_ns:
+                return  # a guard answers a refusal with a higher epoch: the two must not spin
+            self._refuse_epoch_ns = now.mono_ns + SECOND
             text = f"epoch {hello.epoch} is not of this time"
             self.out.log("alert", f"{peer}: {text}, refused")
         if text:

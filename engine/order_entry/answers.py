@@ -77,9 +77,9 @@ class Answers:
             self._out.send("oe.ask", answer, to=key[0])
 
     def _answer(self, key: Key, request: TapeRequest | SnapshotRequest) -> TapeReplay | OrdersSnapshot:
-        part = None
-        if isinstance(request, TapeRequest):
-            part = self._ledger.replay(request.from_no, request.strategy)
+        if isinstance(request, SnapshotRequest):
+            return self._ledger.snapshot(request.strategy)
+        part = self._ledger.replay(request.from_no, request.strategy)
         if part is None:
             return self._ledger.snapshot(request.strategy)
         if part.more:

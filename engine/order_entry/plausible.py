@@ -70,7 +70,7 @@ def _fits(report: ReportCopy, multiplier: int) -> bool:
         report.last_px * report.last_qty * multiplier,
         report.price * total * multiplier,
     )
-    return -NUMBER_MAX <= min(numbers) and max(numbers) <= NUMBER_MAX
+    return min(numbers) >= -NUMBER_MAX and max(numbers) <= NUMBER_MAX
 
 
 def _qty(qty: int) -> str:

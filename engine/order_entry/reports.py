@@ -17,7 +17,7 @@ Rules (venue.md section 4, design section 5):
 * a foreign order is named by its OrderID, because every request on it changes its ClOrdID.
 """
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -67,6 +67,7 @@ _STATES: Final = {
 }
 _DUPLICATE: Final = 6  # OrdRejReason(103)
 _RECENT: Final = 20_000
+_Kept = TypeVar("_Kept")
 _GONE_REASONS: Final = (0, 1)  # CxlRejReason(102): too late, unknown order
 
 
@@ -88,7 +89,7 @@ def _content(report: ReportCopy) -> Content:
     return Content(report.exec_type, report.cl_ord_id[:64], report.last_qty, report.last_px)
 
 
-def _keep_recent[Kept](recent: dict[str, Kept], key: str, value: Kept) -> None:
+def _keep_recent(recent: dict[str, _Kept], key: str, value: _Kept) -> None:
     recent[key] = value
     if len(recent) > _RECENT:
         del recent[next(iter(recent))]
@@ -196,7 +197,7 @@ class Reports:
     def _on_implausible(self, report: ReportCopy, wrong: str, source: Source) -> None:
         # Drop copy has said all it knows when it brings such a report itself: asking again would not end.
         self.desk.count.implausible += 1
-        name = report.exec_id or f"{report.exec_type} {report.cl_ord_id}"
+        name = report.exec_id or f"{report.exec_type} {report.cl_ord_id[:64]}"
         if name in self._refused:
             return
         _keep_recent(self._refused, name, None)

@@ -60,6 +60,13 @@ _SUBMITS: Final = {
     EventKind.REPLACE_SUBMITTED: "G",
     EventKind.CANCEL_SUBMITTED: "F",
 }
+_CONCLUDES: Final = (EventKind.RESOLVED, EventKind.NOT_SENT)
+_TELLS_END: Final = {
+    EventKind.CANCELED: OrderState.CANCELED,
+    EventKind.EXPIRED: OrderState.EXPIRED,
+    EventKind.REJECTED: OrderState.REJECTED,
+    EventKind.TRADE: OrderState.FILLED,
+}
 _REJECTED: Final = "8"
 _TRADE: Final = "F"
 _REPLAY_EVERY: Final = 2000
@@ -266,6 +273,9 @@ class OrderLife(Checker):
     def __init__(self, world: VirtualWorld) -> None:
         super().__init__(world)
         self._states: dict[str, OrderState] = {}
+        self._concluded: set[str] = (
+            set()
+        )  # over by order entry's own conclusion, which the venue's word overrules
         self._ids: dict[str, str] = {}  # ClOrdID to the venue's OrderID
         self._filled: dict[str, int] = {}  # OrderID to CumQty
 
@@ -303,7 +313,10 @@ class OrderLife(Checker):
             return
         before = self._states.get(entry.order)
         if before in TERMINAL:
-            self.check(entry.state is before, f"{entry.order} was {before} and became {entry.state}")
+            self.check(
+                entry.state is before or self._overrules(entry),
+                f"{entry.order} was {before} and became {entry.state}",
+            )
             self.check(
                 entry.late or not entry.exec_id,
                 f"{entry.order} is {before}: {entry.exec_id} is not marked late",
@@ -319,6 +332,18 @@ class OrderLife(Checker):
                 entry.leaves_qty == 0, f"{entry.order} is {entry.state} with LeavesQty {entry.leaves_qty}"
             )
         self._states[entry.order] = entry.state
+        if entry.kind in _CONCLUDES:
+            self._concluded.add(entry.order)
+        elif entry.state not in TERMINAL or entry.state is _TELLS_END.get(entry.kind):
+            self._concluded.discard(entry.order)
+
+    def _overrules(self, event: OrderEvent) -> bool:
+        # The venue's word about an order that we concluded: it rests, so it is UNKNOWN again, or it ended otherwise.
+        if event.order not in self._concluded or event.source not in (Source.SESSION, Source.RECOVERED):
+            return False
+        if event.state is OrderState.UNKNOWN:
+            return event.kind in (EventKind.NEW, EventKind.REPLACED, EventKind.TRADE)
+        return event.state is _TELLS_END.get(event.kind)
 
 
 class _Bucket:

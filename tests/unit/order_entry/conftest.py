@@ -314,7 +314,9 @@ def config_of(session, engine, opening, rate) -> Config:
         instruments={"BTC-PERP": InstrumentConfig()},
         risk=RiskConfig(account=limits, markets={"BTC-PERP": limits}),
         strategies={
-            name: StrategyConfig(strategy="strategies.none:None", slot=slot, markets=["BTC-PERP"], limits=limits)
+            name: StrategyConfig(
+                strategy="strategies.none:None", slot=slot, markets=["BTC-PERP"], limits=limits
+            )
             for name, slot in (("x", 1), ("y", 2))
         },
         opening={"BTC-PERP": OpeningConfig(qty="0")} if opening is None else opening,

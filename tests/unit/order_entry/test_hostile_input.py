@@ -40,6 +40,16 @@ def test_an_epoch_below_one_or_beyond_64_bits_is_refused(make_rig, epoch) -> Non
     assert rig.oe.commands.epoch == 0
 
 
+def test_an_impossible_epoch_is_answered_once_a_second(rig) -> None:
+    """A guard answers a refusal with a higher epoch: two of them must not spin."""
+    for epoch in range(1 << 62, (1 << 62) + 100):
+        rig.guard(GuardHello(epoch=epoch))
+    assert len(rig.answers()) == len(rig.out.logged("alert")) == 1
+    rig.wait(1000)
+    rig.guard(GuardHello(epoch=1 << 62))
+    assert len(rig.answers()) == 2
+
+
 def test_an_epoch_of_a_clock_that_is_a_day_ahead_is_taken(rig) -> None:
     epoch = rig.now.wall_ns // MS + DAY_MS
     rig.guard(GuardHello(epoch=epoch))
@@ -150,7 +160,9 @@ def test_one_exec_id_in_three_forms_is_one_report(rig) -> None:
     assert rig.out.logged("alert") == []
 
 
-@pytest.mark.parametrize("other", [{"last_qty": 400}, {"last_px": 1}, {"cl_ord_id": "other"}, {"exec_type": "4"}])
+@pytest.mark.parametrize(
+    "other", [{"last_qty": 400}, {"last_px": 1}, {"cl_ord_id": "other"}, {"exec_type": "4"}]
+)
 def test_an_exec_id_with_other_content_is_alarmed_once(rig, other) -> None:
     """Dropped as a duplicate it is, but not silently: drop copy shows which one is true."""
     order, wanted = rig.live(), rig.oe.recovery.sweep_wanted
@@ -197,7 +209,9 @@ def test_a_turn_is_bounded(make_rig, monkeypatch) -> None:
     rig.oe.on_message("oe.ask", "strategy.x", SnapshotRequest(strategy=1), rig.now)
     assert rig.oe.deadline <= rig.now.mono_ns
     rig.oe.on_deadline(rig.now)
-    assert [(to, type(a), len(getattr(a, "events", []))) for to, a in answers(rig)] == [("guard", TapeReplay, 500)]
+    assert [(to, type(a), len(getattr(a, "events", []))) for to, a in answers(rig)] == [
+        ("guard", TapeReplay, 500)
+    ]
     rig.wait(5)
     assert [(to, type(a)) for to, a in answers(rig)[1:]] == [
         ("strategy.x", OrdersSnapshot),
@@ -205,7 +219,9 @@ def test_a_turn_is_bounded(make_rig, monkeypatch) -> None:
     ]
     rig.wait(100)
     replay = [a for _, a in answers(rig) if isinstance(a, TapeReplay)]
-    assert [event.tape_no for part in replay for event in part.events] == list(range(1, rig.oe.ledger.tape_no + 1))
+    assert [event.tape_no for part in replay for event in part.events] == list(
+        range(1, rig.oe.ledger.tape_no + 1)
+    )
     assert [part.more for part in replay] == [True] * (len(replay) - 1) + [False]
 
 

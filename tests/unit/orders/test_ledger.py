@@ -121,7 +121,10 @@ def test_replay_in_parts_or_not_at_all(monkeypatch) -> None:
     assert book.ledger.replay(2, None) is None and book.ledger.replay(0, None) is None
     assert book.ledger.replay(9, None) == TapeReplay(events=[])
     parts = [book.ledger.replay(from_no, 0) for from_no in (2, 4)]
-    assert [([e.strategy_no for e in part.events], part.more) for part in parts] == [([2, 3], True), ([4], False)]
+    assert [([e.strategy_no for e in part.events], part.more) for part in parts] == [
+        ([2, 3], True),
+        ([4], False),
+    ]
     assert book.ledger.replay(1, 0) is None
     assert book.ledger.replay(5, 0).events == [] and book.ledger.replay(1, 7).events == []
 
