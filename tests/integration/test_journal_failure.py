@@ -43,5 +43,5 @@ def test_a_full_disk_closes_the_gate_and_space_opens_it_with_nothing_lost(launch
     engine.until_fills()
     assert_equal_to_venue(engine)
     engine.interrupt()
-    assert engine.wait() == 0, engine.said()
+    assert engine.wait() == 0, engine.said
     assert engine.summary()["clean"] is True

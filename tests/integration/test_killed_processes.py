@@ -140,11 +140,12 @@ def test_a_process_that_dies_during_the_stop_finishes_what_the_stop_must_do(laun
     engine = launch("--plain", "--json")
     engine.until_trading()
     engine.until_fills()
+    engine.until_reconciled()  # before the first watermark a loss of order entry leaves a gap, and says so
     wait_for("an open order", lambda: engine.truth().orders, seen=engine._seen)
     mark = engine.mark()
     engine.kill(name)
     engine.interrupt()
-    assert engine.wait(40) == 0, engine.said()
+    assert engine.wait(40) == 0, engine.said
     summary = engine.summary()
     assert summary["clean"] is True
     assert summary["open_orders"] == 0
@@ -156,10 +157,11 @@ def test_an_end_that_could_not_cancel_says_so_and_is_not_clean(launch):
     engine = launch("--plain", "--json", changes={"engine.shutdown_s": 2})
     engine.until_trading()
     engine.until_fills()
+    engine.until_reconciled()  # before the first watermark a loss of order entry leaves a gap, and says so
     wait_for("an open order", lambda: engine.truth().orders, seen=engine._seen)
     engine.kill("venue", signal.SIGSTOP)
     engine.interrupt()
-    assert engine.wait(60) == 6, engine.said()
+    assert engine.wait(60) == 6, engine.said
     summary = engine.summary()
     assert summary["clean"] is False
     assert summary["breaks"] > 0

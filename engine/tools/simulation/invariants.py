@@ -15,9 +15,6 @@ what they compare it with they add up themselves. So a fault in an actor's book-
     9  ReplayTrue         replaying a journal gives the state that was there, byte for byte
 """
 
-import re
-from collections import deque
-from collections.abc import Iterable
 from typing import Any, Final
 
 from engine.common.fixed_point import QTY_DECIMALS, parse_fixed
@@ -25,7 +22,6 @@ from engine.common.ids import SLOT_FOREIGN, SLOT_OPERATOR, slot_of
 from engine.config import LimitsConfig
 from engine.guard.actor import Guard
 from engine.guard.lines import Line, Scope
-from engine.guard.rate_limit import write_rate
 from engine.guard.records import LatchReleased, LatchSet
 from engine.messages.commands import (
     Approved,
@@ -47,14 +43,13 @@ from engine.messages.executions import (
     tape_topic,
 )
 from engine.order_entry.actor import OrderEntry
-from engine.runtime.virtual import Node, VirtualWorld, Watcher
+from engine.runtime.virtual import Node, VirtualWorld
+from engine.tools.simulation.checker import OE, Checker, requests_of
 from engine.tools.simulation.latches import covering, only_reduces
+from engine.tools.simulation.tokens import TokenBudget
 from engine.venue.actor import Venue
 from engine.venue.records import Reported
 
-OE: Final = "order_entry"
-_REQUEST: Final = re.compile(rb"\x0135=([ADFGq])\x01.*?\x0110=\d\d\d\x01", re.DOTALL)
-_CL_ORD_ID: Final = re.compile(rb"\x0111=([^\x01]*)\x01")
 _SUBMITS: Final = {
     EventKind.SUBMITTED: "D",
     EventKind.REPLACE_SUBMITTED: "G",
@@ -70,53 +65,6 @@ _TELLS_END: Final = {
 _REJECTED: Final = "8"
 _TRADE: Final = "F"
 _REPLAY_EVERY: Final = 2000
-_OWN_NS: Final = 2_500_000_000  # how long the guard may not have heard of a cancel of order entry's own
-
-
-class InvariantBroken(AssertionError):  # noqa: N818 - what it says is what it is called
-    """An invariant does not hold.
-
-    Attributes:
-        number: of the invariant.
-    """
-
-    def __init__(self, number: int, text: str) -> None:
-        super().__init__(f"invariant {number}: {text}")
-        self.number = number
-
-
-class Checker(Watcher):
-    """One invariant."""
-
-    number = 0
-
-    def __init__(self, world: VirtualWorld) -> None:
-        self.world = world
-
-    def fail(self, text: str) -> None:
-        """Say that the invariant is broken."""
-        raise InvariantBroken(self.number, text)
-
-    def check(self, holds: bool, text: str) -> None:
-        """Fail unless it holds."""
-        if not holds:
-            self.fail(text)
-
-    def at_rest(self) -> None:
-        """Check what must hold when nothing is under way any more."""
-
-
-def requests_of(data: bytes) -> Iterable[tuple[str, str]]:
-    """Yield (MsgType, ClOrdID) of each request in bytes of the order-entry session."""
-    for match in _REQUEST.finditer(data):
-        cl_ord_id = _CL_ORD_ID.search(match[0])
-        yield match[1].decode(), cl_ord_id[1].decode() if cl_ord_id else ""
-
-
-def exec_key(exec_id: str) -> tuple[int, int]:
-    """Return an ExecID's (clock, event)."""
-    clock, event = exec_id.split(";")[:2]
-    return int(clock), int(event)
 
 
 class ExecutionsOnce(Checker):
@@ -344,75 +292,6 @@ class OrderLife(Checker):
         if event.state is OrderState.UNKNOWN:
             return event.kind in (EventKind.NEW, EventKind.REPLACED, EventKind.TRADE)
         return event.state is _TELLS_END.get(event.kind)
-
-
-class _Bucket:
-    """Tokens in billionths; kept apart from the engine's mirror and from the venue's."""
-
-    def __init__(self, per_s: int, capacity: int, level: int, mono_ns: int) -> None:
-        self._per_s, self._full, self._at = per_s, capacity * 10**9, mono_ns
-        self.level = level * 10**9
-
-    def spend(self, cost: int, mono_ns: int) -> int:
-        """Take tokens; return what is left, whole tokens, below zero when it is overdrawn."""
-        self.level = min(self._full, self.level + (mono_ns - self._at) * self._per_s) - cost * 10**9
-        self._at = mono_ns
-        return self.level // 10**9
-
-
-class TokenBudget(Checker):
-    """Invariant 5. `wire` counts what leaves, `orders` what the guard approves, from empty with each of its lives."""
-
-    number = 5
-
-    def __init__(self, world: VirtualWorld) -> None:
-        super().__init__(world)
-        rate = world.config.rate
-        self._per_s, self._capacity = write_rate(rate)
-        self._rate = rate
-        self._reserve = self._capacity * rate.cancel_reserve_percent // 100
-        self._wire = _Bucket(self._per_s, self._capacity, self._capacity, world.mono_ns)
-        self._guard = _Bucket(self._per_s, self._capacity, 0, world.mono_ns)
-        self._approved_ns: dict[str, int] = {}
-        self._commanded: dict[str, None] = {}
-        self._own: deque[int] = deque()
-        self._lag_ns = 0
-
-    def started(self, node: Node) -> None:
-        if node.name == "guard":
-            self._guard = _Bucket(self._per_s, self._capacity, 0, self.world.mono_ns)
-
-    def _cost(self, msg_type: str) -> int:
-        return self._rate.costs.get(msg_type, self._rate.cost)
-
-    def wrote(self, node: Node, link: str, data: bytes) -> None:  # noqa: ARG002
-        if node.name != OE or not self._capacity:
-            return
-        for msg_type, cl_ord_id in requests_of(data):
-            now = self.world.mono_ns
-            left = self._wire.spend(self._cost(msg_type), now)
-            # The mirror is of the moment of approval: what flowed in on the way to the wire may have found it full.
-            self._lag_ns = max(self._lag_ns, now - self._approved_ns.pop(cl_ord_id, now))
-            over = -left - self._lag_ns * self._per_s // 10**9 - 1
-            if cl_ord_id not in self._commanded:  # order entry's own, which the guard hears of afterwards
-                self._own.append(now)
-            while self._own and now - self._own[0] > _OWN_NS:
-                self._own.popleft()
-            over -= len(self._own) * self._cost("F")
-            self.check(over <= 0, f"35={msg_type} {cl_ord_id} overdraws the Write bucket by {over} tokens")
-
-    def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:  # noqa: ARG002
-        if not isinstance(message, Approved) or not self._capacity:
-            return
-        self._approved_ns[message.request.cl_ord_id] = self.world.mono_ns
-        self._commanded[message.request.cl_ord_id] = None
-        kinds = {NewOrder: "D", ReplaceOrder: "G", MassCancel: "q"}
-        left = self._guard.spend(self._cost(kinds.get(type(message.request), "F")), self.world.mono_ns)
-        if isinstance(message.request, NewOrder | ReplaceOrder):
-            self.check(
-                left >= self._reserve,
-                f"an order was approved with {left} tokens left, {self._reserve} are the cancels'",
-            )
 
 
 class HaltsHold(Checker):

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from engine.messages.executions import EventKind, OrderEvent, OrderState, Source
-from engine.tools.simulation.invariants import InvariantBroken, OrderLife
+from engine.tools.simulation.checker import InvariantBroken
+from engine.tools.simulation.invariants import OrderLife
 
 NODE = SimpleNamespace(name="order_entry")
 
