@@ -13,9 +13,9 @@ from engine.guard.actor import Guard
 from engine.messages.commands import Arm
 from engine.order_entry.actor import OrderEntry
 from engine.runtime.virtual import VirtualWorld
+from engine.tools.simulation.checker import InvariantBroken
 from engine.tools.simulation.comparison import differences
 from engine.tools.simulation.faults import TOOL, FaultPlan
-from engine.tools.simulation.checker import InvariantBroken
 from engine.tools.simulation.invariants import watch_all
 from engine.tools.simulation.settings import drawn
 from engine.venue.actor import Venue
