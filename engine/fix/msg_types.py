@@ -27,6 +27,3 @@ class MsgType:
     BUSINESS_MESSAGE_REJECT: Final = "j"
     ORDER_MASS_CANCEL_REQUEST: Final = "q"
     ORDER_MASS_CANCEL_REPORT: Final = "r"
-
-
-ADMIN: Final = frozenset({"0", "1", "2", "3", "4", "5", "A"})
