@@ -330,7 +330,7 @@ def test_a_snapshot_keeps_approvals_in_flight(rig):
     event = next(e for _, e in [(0, rig.guard.exposure.open[old.request.cl_ord_id])])
     assert event.leaves == 300
     rig.take()
-    rig.guard._ask_snapshot(rig.now)
+    rig.guard.following.ask_snapshot(rig.now)
     rig.snapshot(positions=[PositionState(symbol=BTC, strategy=1, qty=300, cost=300 * 99_00, known=True),
                             PositionState(symbol=BTC, qty=300, cost=300 * 99_00, known=True)])  # fmt: skip
     assert counted(rig)[:4] == (200, 0, 1, 1)
@@ -345,7 +345,7 @@ def test_an_event_older_than_the_snapshot_still_ends_a_reservation(rig):
     """The snapshot (ROUTER) may overtake the tape (PUB): an order that came and went before it must not stay reserved."""
     flying = rig.new(price=99_00)
     rig.tape_no += 2
-    rig.guard._ask_snapshot(rig.now)
+    rig.guard.following.ask_snapshot(rig.now)
     rig.snapshot()
     assert len(rig.guard.exposure.reserved) == 1
     rig.tape_no -= 2
@@ -360,7 +360,7 @@ def test_a_reservation_without_an_event_is_asked_for_then_fenced_never_timed_out
     rig.take()
     rig.wait(700)
     assert [m.from_no for m in rig.take(TapeRequest)] == [rig.tape_no + 1]
-    assert rig.guard.counters["reservations_queried"] == 1
+    assert rig.guard.following.counters["reservations_queried"] == 1
     rig.wait(1500)
     hello = rig.take(GuardHello)
     assert [m.epoch for m in hello][:1] == [lost.epoch + 1] or hello[0].epoch > lost.epoch
@@ -376,7 +376,7 @@ def test_a_reservation_without_an_event_is_asked_for_then_fenced_never_timed_out
 
 def test_a_snapshot_from_before_the_fence_frees_nothing(rig):
     lost = rig.new(price=99_00)
-    rig.guard._resync("test", rig.now)
+    rig.guard.following.resync("test", rig.now)
     epoch = rig.guard.commander.epoch
     rig.tape_no += 1
     rig.give(EpochAccepted(epoch=epoch, tape_no=rig.tape_no))
@@ -390,7 +390,7 @@ def test_a_snapshot_from_before_the_fence_frees_nothing(rig):
 def test_numbers_begin_again_with_each_epoch_and_do_not_mix(rig):
     """A NotAccepted of the old epoch's no 1 must not release the new epoch's no 1."""
     old = rig.new(price=99_00)
-    rig.guard._resync("test", rig.now)
+    rig.guard.following.resync("test", rig.now)
     rig.accept()
     rig.snapshot()
     rig.beats()

@@ -319,7 +319,7 @@ def test_others_open_orders_on_the_same_side_make_it_smaller(account):
 
 def unknown_position(rig):
     rig.snapshot(positions=[PositionState(symbol=BTC, qty=700, known=False)])
-    rig.guard._ask_snapshot(rig.now)
+    rig.guard.following.ask_snapshot(rig.now)
     rig.snapshot(positions=[PositionState(symbol=BTC, qty=700, known=False)])
 
 

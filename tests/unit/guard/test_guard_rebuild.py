@@ -192,7 +192,7 @@ def test_a_snapshot_gives_what_following_gave(make, seed):
         venue.step()
         if step % 50 == 49:
             before = sums(rig)
-            rig.guard._ask_snapshot(rig.now)
+            rig.guard.following.ask_snapshot(rig.now)
             rig.snapshot(orders=venue.alive(), positions=positions(rig))
             assert sums(rig) == before, step
     for event in venue.alive():
