@@ -17,6 +17,7 @@ The runtime's contract, which the invariants rest on:
   can't be written, a batch with records is held until it can; one without leaves, so that cancels and halts still go,
   except from an actor that `tells_only_committed`: what that says from memory might not be in its journal yet.
 * A message that follows no record or write of its batch may leave at once.
+* `on_halt_file` is called within 50 ms of a change of the file, whatever else works or doesn't.
 * `on_deadline` is called at or after `deadline` (mono_ns), never before; the actor moves its deadline itself.
 * An exception that leaves a handler stops the process: an impossible state is not traded on.
 """
@@ -63,6 +64,9 @@ class Outbox(Protocol):
 
     def close(self, link: str, reason: str = "") -> None:
         """Close a link once what was written to it is out; a DISCONNECTED follows."""
+
+    def keep_halts(self, text: str) -> None:
+        """Make the halt file (`engine.common.halt_file`) say this; empty: there shall be none. The guard's alone."""
 
     def log(self, level: str, text: str) -> None:
         """Say something to the operator (`info`, `warning`, `error`, `alert`). Not for the path tick to order."""
@@ -136,6 +140,9 @@ class Actor:
 
     def on_idle(self, now: Now) -> None:
         """Nothing waits; work that may come some ms later goes here."""
+
+    def on_halt_file(self, text: str | None, now: Now) -> None:
+        """What the halt file says, None without one: right after `start`, and whenever somebody changed it."""
 
     def on_journal_failed(self, reason: str, now: Now) -> None:
         """The batch could not be committed: nothing it emitted has left. Close the gate."""

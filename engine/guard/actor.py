@@ -366,6 +366,11 @@ class Guard(Actor):
         elif not isinstance(message, GuardBeat):
             self._say_again = True  # a halt or a hello: it must arrive
 
+    def on_halt_file(self, text: str | None, now: Now) -> None:
+        self.halting.on_file(text, now)
+        self._settle(now)
+        self._set_deadline()
+
     def on_journal_failed(self, reason: str, now: Now) -> None:
         self.gate.journal_problem = reason or "unknown"
         self._say_again = True  # what the batch held has not left

@@ -186,6 +186,11 @@ class Commander:
             ORDERS, HaltOrders(epoch=self.epoch, why=why, strategy=scope.strategy, symbol=scope.symbol)
         )
 
-    def arm(self, scope: LatchScope, why: str) -> None:
+    def arm(self, scope: LatchScope, why: str, *, healing: bool = False) -> None:
         """Make order entry release its latch of a scope."""
-        self._send(ORDERS, ArmOrders(epoch=self.epoch, why=why, strategy=scope.strategy, symbol=scope.symbol))
+        self._send(
+            ORDERS,
+            ArmOrders(
+                epoch=self.epoch, why=why, strategy=scope.strategy, symbol=scope.symbol, healing=healing
+            ),
+        )

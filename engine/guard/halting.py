@@ -1,7 +1,7 @@
 """Halting and arming: what happens, in which order, when a scope is latched or released.
 
-Halting: the latch is journalled; order entry is told to latch too (so nothing that is queued there leaves); the
-cancels follow, a mass cancel first when everything is meant and the session knows it, then single cancels as tokens
+Halting: the latch is journalled and written to the halt file (`engine.common.halt_file`), which order entry reads too;
+order entry is told to latch (so nothing that is queued there leaves); the cancels follow, a mass cancel first when everything is meant and the session knows it, then single cancels as tokens
 allow, again and again until nothing of the scope is open; the notes for humans and workers come last. Nothing in it can
 fail: without a journal the same is done unrecorded, and recorded when the journal works again.
 """
@@ -9,6 +9,7 @@ fail: without a journal the same is done unrecorded, and recorded when the journ
 from collections.abc import Callable
 from typing import Final
 
+from engine.common import halt_file
 from engine.common.actor import Outbox
 from engine.common.clock import MS, SECOND, Now
 from engine.config import Config
@@ -53,6 +54,8 @@ class Halting:
         self._gate = gate
         self._workers = workers
         self._healed_ns = NEVER
+        self._slots = {name: strategy.slot for name, strategy in config.strategies.items()}
+        self._file: str | None = None
         self._mass = config.sessions.order_entry.target_comp_id == MASS_CANCEL_SESSION
 
     # -- latches
@@ -63,6 +66,7 @@ class Halting:
         if entry is not None:
             self._record(entry)
             self.show()
+            self._keep()
         self._commander.halt(scope, why)
         self.sweep(Sweep(scope, f"halted: {why}", now.mono_ns, mass=scope == ALL and self._mass))
         self.run(now)
@@ -78,6 +82,7 @@ class Halting:
             return False
         self._record(entry)
         self.show()
+        self._keep()  # first: order entry must not read there what it is told to forget
         self.sweeps = [sweep for sweep in self.sweeps if sweep.orders is not None or sweep.scope != scope]
         self._commander.arm(scope, why)
         self._out.log("alert", f"{self.text(scope)} armed by {who}: {why}")
@@ -92,7 +97,37 @@ class Halting:
         symbol = order.market.symbol
         for scope in (ALL, LatchScope(order.slot), LatchScope(None, symbol), LatchScope(order.slot, symbol)):
             if scope not in self.kill.latches:
-                self._commander.arm(scope, "the guard has no such latch")
+                self._commander.arm(scope, "the guard has no such latch", healing=True)
+
+    # -- the halt file
+
+    def on_file(self, text: str | None, now: Now) -> None:
+        """Latch what the halt file says and we have not; a file that says less than our latches is written anew."""
+        if text is None and self._file is not None and self.kill.latches:
+            self._out.log(
+                "alert", "the halt file was taken away: that releases nothing, scripts/ctl arm does"
+            )
+        self._file = text
+        if text is not None:
+            for halted in halt_file.parse(text, self._slots, self._exposure.markets):
+                scope = LatchScope(halted.strategy, halted.symbol)
+                if scope not in self.kill.latches:
+                    self.halt(scope, halted.why, "the halt file", now)
+        self._keep()
+
+    def _keep(self) -> None:
+        names = {slot: name for name, slot in self._slots.items()}
+        text = halt_file.render(
+            halt_file.line(
+                "" if scope.strategy is None else names.get(scope.strategy, str(scope.strategy)),
+                scope.symbol,
+                latch.why,
+            )
+            for scope, latch in self.kill.latches.items()
+        )
+        if text != (self._file or ""):
+            self._file = text or None
+            self._out.keep_halts(text)
 
     def show(self) -> None:
         """Write the latches to where orders are decided."""

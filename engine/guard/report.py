@@ -8,7 +8,7 @@ from engine.common.clock import Now
 from engine.guard.commander import Commander
 from engine.guard.exposure import Exposure
 from engine.guard.gate import Gate
-from engine.guard.kill_switch import KillSwitch
+from engine.guard.kill_switch import KillSwitch, Sweep
 from engine.guard.lines import Line, Scope
 from engine.guard.refusals import Refusals
 from engine.guard.workers import ALIVE, Workers
@@ -51,6 +51,7 @@ class Report:
             unacknowledged=account.unacknowledged,
             open_orders=account.open_orders,
             latches=self.latches(),
+            still_open=self.still_open(),
             strategies=[self._use(line) for line in self._exposure.lines.values()],
             names=self._names,
         )
@@ -59,6 +60,13 @@ class Report:
         """Return scope to why."""
         names = self._exposure.names
         return {scope.text(names): latch.why for scope, latch in self._kill.latches.items()}
+
+    def still_open(self) -> dict[str, int]:
+        """Return how many orders of each halted scope are open yet."""
+        names = self._exposure.names
+        return {
+            scope.text(names): len(Sweep(scope, "", 0).open(self._exposure)) for scope in self._kill.latches
+        }
 
     def _use(self, line: Line) -> StrategyUse:
         slot = line.strategy

@@ -241,12 +241,13 @@ class HaltOrders(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
 
 
 class ArmOrders(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="arm_orders"):
-    """Release order entry's latch of the same scope."""
+    """Release order entry's latch of the same scope; healing: not when the halt file has it, nobody armed it."""
 
     epoch: int
     why: str
     strategy: int | None = None
     symbol: str = ""
+    healing: bool = False
 
 
 class AcceptGap(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="accept_gap"):

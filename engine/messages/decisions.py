@@ -52,7 +52,8 @@ class GuardStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defa
         gate: TRADING, or the state that keeps new orders out (STARTING, RECOVERING, READY, PAUSED, HALTED, STOPPING).
         reasons: what keeps the gate closed, for a human; empty when TRADING.
         tokens, tokens_capacity: the mirrored Write bucket, whole tokens; -1 capacity means unlimited.
-        latches: scope to why.
+        latches: scope to why. still_open: the same scopes to how many of their orders are open yet.
+        cannot_cancel: what can't be cancelled now and why (an exchange pause), or empty.
         names: slot (decimal text) to strategy name.
     """
 
@@ -67,6 +68,8 @@ class GuardStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defa
     unacknowledged: int = 0
     open_orders: int = 0
     latches: dict[str, str] = {}
+    still_open: dict[str, int] = {}
+    cannot_cancel: str = ""
     strategies: list[StrategyUse] = []
     names: dict[str, str] = {}
 

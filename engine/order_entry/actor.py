@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from engine.common import halt_file
 from engine.common.actor import Actor, LinkEvent, Outbox, PeerEvent, Status
 from engine.common.clock import MS, SECOND, Now
 from engine.common.fixed_point import QTY_DECIMALS, format_fixed, format_money, parse_fixed, parse_money
@@ -68,7 +69,7 @@ from engine.messages.executions import (
 )
 from engine.order_entry import wire
 from engine.order_entry.answers import Answers
-from engine.order_entry.commands import Commands
+from engine.order_entry.commands import Commands, Scope
 from engine.order_entry.desk import Client, Desk
 from engine.order_entry.recovery import Clearing, Recovery
 from engine.order_entry.reports import Reports, copy_of, exec_key
@@ -130,6 +131,7 @@ class OrderEntry(Actor):
         self.desk.pace_ns = max(PACE_NS_MIN, wire.request_ns(config.rate))
         self._up = False
         self._guard_lost = False
+        self._file_latches: frozenset[Scope] = frozenset()
         self._refuse_epoch_ns = 0
         self._quiescing = False
         self._quiesce_ns = 0
@@ -288,7 +290,10 @@ class OrderEntry(Actor):
                 to=peer,
             )
         elif kind is ArmOrders:
-            if self.commands.latches.pop((message.strategy, message.symbol), None) is not None:
+            scope = message.strategy, message.symbol
+            if message.healing and scope in self._file_latches:
+                return  # the guard has not seen the halt file yet: nobody armed this
+            if self.commands.latches.pop(scope, None) is not None:
                 self.out.log(
                     "warning", f"armed {_scope_text(message.strategy, message.symbol)}: {message.why}"
                 )
@@ -337,6 +342,29 @@ class OrderEntry(Actor):
             self.clearing.start(now)
         else:
             self.out.log("alert", f"the guard is lost: {len(self.ledger.orders)} open orders are held")
+            self._clear_by_file(now)
+
+    # -- the halt file
+
+    def on_halt_file(self, text: str | None, now: Now) -> None:
+        if text is None:
+            self._file_latches = frozenset()
+            return  # releases nothing: the guard does
+        slots = {name: strategy.slot for name, strategy in self._config.strategies.items()}
+        halted = halt_file.parse(text, slots, self._config.instruments)
+        for strategy, symbol, why in halted:
+            if (strategy, symbol) not in self.commands.latches:
+                self.commands.latches[strategy, symbol] = why
+                self.out.log("alert", f"halted {_scope_text(strategy, symbol)} by the halt file: {why}")
+        self._file_latches = frozenset((strategy, symbol) for strategy, symbol, _ in halted)
+        if self._guard_lost:
+            self._clear_by_file(now)
+        self._after(now)
+
+    def _clear_by_file(self, now: Now) -> None:
+        # Nobody else is there to cancel what a person halted by hand.
+        if self._file_latches and self._client is not None and not self._quiescing:
+            self.clearing.start(now, self._file_latches)
 
     def _on_accept_gap(self, accept: AcceptGap, now: Now) -> None:
         text = f"accepted by {accept.who}: {accept.why}"

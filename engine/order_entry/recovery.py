@@ -30,6 +30,7 @@ MASS_EVERY_NS: Final = SECOND
 MASS_GRACE_NS: Final = 300 * MS
 CANCEL_AGAIN_NS: Final = 2 * SECOND
 BREAK_GRACE_NS: Final = 30 * SECOND
+EVERYTHING: Final[frozenset[tuple[int | None, str]]] = frozenset({(None, "")})
 UNANSWERED_NS: Final = 20 * SECOND
 """After so long a request without an answer on a whole session is in doubt; the venue may take 15 s to answer."""
 
@@ -278,25 +279,27 @@ class Recovery:
 
 
 class Clearing:
-    """Cancels every open order until none is left, or it is told to stop."""
+    """Cancels every open order, or those of some scopes, until none is left, or it is told to stop."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.active = False
+        self._scopes = EVERYTHING
         self._queue: deque[str] = deque()
         self._asked: dict[str, int] = {}
         self._mass_ns: int | None = None
         self._mass_due = False
         self._next_ns = 0
 
-    def start(self, now: Now) -> None:
-        """Begin, unless it runs already."""
-        if not self.active:
+    def start(self, now: Now, scopes: frozenset[tuple[int | None, str]] = EVERYTHING) -> None:
+        """Begin with the orders of these scopes (strategy or None, symbol or ""), unless it does so already."""
+        if not (self.active and (scopes <= self._scopes or self._scopes >= EVERYTHING)):
+            self._scopes = scopes | self._scopes if self.active else scopes
             self.active = True
             self._asked.clear()
             self._queue.clear()
             self._next_ns = now.mono_ns
-            self._mass_due = self.desk.mass_cancel_works
+            self._mass_due = self.desk.mass_cancel_works and self._scopes >= EVERYTHING
 
     def stop(self) -> None:
         """End it."""
@@ -329,7 +332,7 @@ class Clearing:
             self._queue.extend(desk.ledger.orders)
         for _ in range(len(self._queue)):
             order = desk.ledger.orders.get(self._queue.popleft())
-            if order is None or desk.is_unknown(order):
+            if order is None or desk.is_unknown(order) or not self._means(order):
                 continue
             key = order.event.order
             asked = self._asked.get(key)
@@ -342,3 +345,10 @@ class Clearing:
             desk.cancel_by_ourselves(order, order.event.cl_ord_id, now)
             return True
         return False
+
+    def _means(self, order: Order) -> bool:
+        event = order.event
+        return any(
+            strategy in (None, event.strategy) and symbol in ("", event.symbol)
+            for strategy, symbol in self._scopes
+        )

@@ -37,6 +37,7 @@ from engine.errors import EngineError, JournalError
 from engine.messages import SCHEMA, control
 from engine.messages.topology import Pattern, may_send, process_names
 from engine.runtime.fix_log import FixLog
+from engine.runtime.halt_disk import HaltDisk
 from engine.runtime.journal import Entry, Journal
 from engine.runtime.links import Links
 from engine.runtime.metrics import Histogram
@@ -55,6 +56,7 @@ STOP_NS: Final = 5 * SECOND
 _BATCH = 64
 _HELD_MAX = 100_000
 EXIT_IMPOSSIBLE: Final = 70
+HALTABLE: Final = ("guard", "order_entry")  # who obeys the halt file
 
 # How long a process that lost its supervisor goes on after it has quiesced, so that those that depend on it end first.
 _ORPHAN_NS: Final = {
@@ -130,6 +132,8 @@ class ProcessRuntime:
         self._last_idle = 0
         self._is_active = False
         self._next_house = 0
+        self._halts = HaltDisk(run_dir) if name in HALTABLE else None
+        self._is_looking = False
         self._supervisor_ns = 0
         self._stop_ns = 0
         self._orphan_ns = 0
@@ -175,6 +179,14 @@ class ProcessRuntime:
         """See Outbox: what this batch wrote before goes out first."""
         self._writes.append((link, None, 0))
         self.links.closing[link] = reason
+
+    def keep_halts(self, text: str) -> None:
+        """See Outbox. At once, not at the release: whoever starts while we are busy shall see it."""
+        assert self._halts is not None, f"{self.name} has no business with the halt file"
+        self._look_at_halts()  # what somebody just wrote there must not be overwritten unseen
+        problem = self._halts.write(text)
+        if problem:
+            self.log("alert", problem)
 
     def log(self, level: str, text: str) -> None:
         """See Outbox; the same text is not said twice within a second."""
@@ -501,6 +513,7 @@ class ProcessRuntime:
             self._retry_journal()
         if self.actor is None:
             return
+        self._look_at_halts()
         if now.mono_ns >= self._next_beat:
             self._next_beat = now.mono_ns + HEARTBEAT_NS
             self._beat(now)
@@ -515,6 +528,19 @@ class ProcessRuntime:
             if self.actor.quiesced:
                 self._stop("SIGTERM")
         self._watch_supervisor(now)
+
+    def _look_at_halts(self) -> None:
+        """Tell the actor what the halt file says, when that has changed."""
+        halts = self._halts
+        if halts is None or self._is_looking or self.actor is None:
+            return
+        self._is_looking = True
+        try:
+            if halts.changed():
+                self.actor.on_halt_file(halts.text, self.now)
+            halts.retry()
+        finally:
+            self._is_looking = False
 
     def _watch_supervisor(self, now: Now) -> None:
         if not self._parent_pid or self._stop_ns:
@@ -616,6 +642,9 @@ class ProcessRuntime:
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
         actor.start(self.now)
+        if self._halts is not None:
+            self._halts.changed()
+            actor.on_halt_file(self._halts.text, self.now)
         self._release()
         if self.on_started is not None:
             self.on_started()

@@ -41,6 +41,8 @@ _NOTICES_MAX: Final = 10_000
 _ACCOUNT = "main"
 _PURPOSES = ("order_entry", "market_data", "drop_copy", "listener")
 _LAST: Final = "~deadline"
+HALTABLE: Final = ("guard", "order_entry")
+HALT_FILE_NS: Final = 50_000_000
 
 Handler = Callable[[Actor, Now], None]
 
@@ -153,6 +155,11 @@ class Node:
     def close(self, link: str, reason: str = "") -> None:
         """See Outbox."""
         self._writes.append((link, None, reason))
+
+    def keep_halts(self, text: str) -> None:
+        """See Outbox."""
+        if (text or None) != self.world.halt_text:
+            self.world.write_halts(text or None, self.name)
 
     def log(self, level: str, text: str) -> None:
         """See Outbox."""
@@ -328,7 +335,10 @@ class Node:
         self.actor = actor
         for hook in world.hooks["started"]:
             hook(self)
-        self._run([("", lambda a, now: a.start(now))])
+        begin: list[tuple[str, Handler]] = [("", lambda a, now: a.start(now))]
+        if self.name in HALTABLE:
+            begin.append(("", lambda a, now: a.on_halt_file(world.halt_text, now)))
+        self._run(begin)
 
     def kill(self) -> None:
         """End this life at once: what was not released is lost, its links break."""
@@ -380,7 +390,7 @@ class VirtualWorld:
     Attributes:
         bus_delay_ns, link_delay_ns: bounds between which delays are drawn.
         drop_percent: channel (PUB/SUB) to the share of messages that each subscriber loses.
-        answers: what tools were answered. trace: called with each happening, for a readable trace.
+        halt_text: what the halt file says, None without one. answers: what tools were answered. trace: called with each happening, for a readable trace.
     """
 
     def __init__(self, config: Config, seed: int, strategies: dict[str, type] | None = None) -> None:
@@ -395,6 +405,7 @@ class VirtualWorld:
         self.trace: Callable[[str, str, str, bytes], None] | None = None
         self.steps = 0
         self.answers: list[tuple[str, Any]] = []
+        self.halt_text: str | None = None
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = 0
         self._fifo: dict[tuple[str, str, str], int] = {}
@@ -412,6 +423,19 @@ class VirtualWorld:
         for name in _HOOKS:
             if getattr(type(watcher), name) is not getattr(Watcher, name):
                 self.hooks[name].append(getattr(watcher, name))
+
+    # -- the halt file
+
+    def write_halts(self, text: str | None, by: str = "") -> None:
+        """Make the halt file say this (None: take it away); those who obey it notice it within 50 ms."""
+        self.halt_text = text
+        self.note("halt file", by, "", (text or "").encode())
+        for name in HALTABLE:
+            if name != by:
+                self.after(HALT_FILE_NS, lambda node=self.nodes[name]: self._show_halts(node))  # type: ignore[misc]
+
+    def _show_halts(self, node: Node) -> None:
+        node.step("", lambda a, now: a.on_halt_file(self.halt_text, now))
 
     # -- time
 

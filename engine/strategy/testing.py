@@ -80,6 +80,10 @@ class Collector:
         """Keep a message."""
         self.sent.append((channel, message))
 
+    def keep_halts(self, text: str) -> None:
+        """See Outbox: no worker does that."""
+        raise AssertionError(f"a worker has no halt file to write {text[:40]!r} to")
+
     def log(self, level: str, text: str) -> None:
         """Keep a line."""
         self.logs.append((level, text))

@@ -1,7 +1,7 @@
 """`scripts/ctl`: what an operator says to a running engine.
 
-Halt, arm, cancel and flatten go to the guard directly, so that they work with the supervisor dead; status, restart and
-stop go to the supervisor. Every command waits for the answer and says what it was.
+Halt, arm, cancel and flatten go to the guard directly, so that they work with the supervisor dead; a halt that the
+guard does not answer goes into the halt file (`engine.tools.kill`). Status, restart and stop go to the supervisor. Every command waits for the answer and says what it was.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from engine.errors import EXIT_FAILURE, EXIT_OK, EXIT_RISK_LATCH, EXIT_TIMEOUT, 
 from engine.guard.flattening import FLATTEN_NS
 from engine.messages import commands, control
 from engine.messages.decisions import GuardStatus
+from engine.tools import kill
 from engine.tools.account import account_uses
 from engine.tools.running import running_config, running_run
 
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         help="kill switch: stop new orders and cancel what rests; latched until arm",
     )
     halt.add_argument("--why", required=True, help="reason, kept in the journal")
+    halt.add_argument("--no-wait", action="store_true", help="don't wait until nothing is open any more")
     arm = sub.add_parser("arm", parents=[common, scope], help="release a halt of the same scope")
     arm.add_argument("--why", required=True, help="reason, kept in the journal")
     arm.add_argument(
@@ -207,7 +209,10 @@ def _print_status(state: control.EngineState | None, guard: GuardStatus | None) 
     for reason in guard.reasons:
         print(f"  closed: {reason}")
     for scope, why in guard.latches.items():
-        print(f"  halted: {scope}: {why}")
+        still = guard.still_open.get(scope, 0)
+        print(f"  halted: {scope}: {why}{f'; {still} orders still open' if still else ''}")
+    if guard.cannot_cancel:
+        print(f"  {guard.cannot_cancel}")
     rows = [(guard.names.get(str(use.strategy), str(use.strategy)), use) for use in guard.strategies]
     rows += [("ACCOUNT", use) for use in account_uses(guard.strategies)]
     for name, use in rows:
@@ -243,9 +248,25 @@ def _print_answer(ok: bool, text: str, data: dict[str, Any]) -> None:
         print(f"error: {text or 'refused'}", file=sys.stderr)
 
 
+def _halt(arguments: argparse.Namespace) -> int:
+    run = kill.find_run(arguments.run)
+    request_id = uuid.uuid4().hex
+    message = _guard_message(arguments, running_config(run), request_id)
+
+    def show(said: dict[str, Any]) -> None:
+        if arguments.json:
+            print(json.dumps(said))
+        else:
+            _print_answer(said["ok"], said["text"], {})
+
+    return kill.command(arguments, run, lambda: _ask(run, "guard.orders", message, request_id), show)
+
+
 def main(argv: list[str]) -> int:
     """Carry out one command. Raises UsageError, NotRunningError."""
     arguments = _parser().parse_args(argv)
+    if arguments.command == "halt":
+        return _halt(arguments)
     run = running_run(arguments.run)
     if arguments.command == "status":
         return _status(run, as_json=arguments.json)

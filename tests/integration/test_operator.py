@@ -50,6 +50,23 @@ def test_a_halt_cancels_what_rests_and_holds_until_it_is_armed(engine):
     engine.until_fills()
 
 
+def test_a_halt_file_touched_by_hand_halts_and_only_arm_releases(engine):
+    """`touch <run>/halt`: everything is latched and cancelled; taking the file away releases nothing."""
+    path = os.path.join(engine.run, "halt")
+    engine.until_fills()
+    with open(path, "w", encoding="utf-8"):
+        pass
+    wait_for("the latch", lambda: engine.ctl("status").returncode == 7)
+    wait_for("no resting order", lambda: (t := engine.truth()) and not t.orders)
+    os.unlink(path)
+    wait_for("the file to be back", lambda: os.path.exists(path))
+    assert engine.ctl("status").returncode == 7
+    assert engine.ctl("arm", "--why", "it was a test").returncode == 0
+    assert not os.path.exists(path)
+    engine.until_trading()
+    engine.until_fills()
+
+
 def test_orders_are_cancelled_by_id_and_all_at_once(engine):
     """`ctl cancel ID` ends that order at the venue; an unknown id is said; `cancel --all` takes what is open."""
 

@@ -108,6 +108,9 @@ class Out:
     def record(self, entry, *, cl_ord_id="", exec_id=""):
         self.all.append(("journal", entry, None, ""))
 
+    def keep_halts(self, text):
+        self.all.append(("halt file", text, None, ""))
+
     def log(self, level, text):
         self.log_lines.append((level, text))
 

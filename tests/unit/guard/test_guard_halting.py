@@ -395,3 +395,78 @@ def test_a_refused_cancel_of_a_sweep_is_not_sent_again_at_once(rig):
     assert cancels(rig) == []
     rig.wait(200)
     assert cancels(rig) == [order.request.cl_ord_id]
+
+
+# -- the halt file
+
+
+def files(rig):
+    return [text for channel, text, _, _ in rig.out.all if channel == "halt file"]
+
+
+def test_a_halt_is_in_the_halt_file_and_an_arm_takes_it_out(rig):
+    """Latched in a plain file as well as the journal; the file says less before order entry is told to forget."""
+    halt(rig, strategy=2)
+    assert files(rig)[-1].splitlines()[1:] == ["strategy beta: test"]
+    halt(rig)
+    assert files(rig)[-1].splitlines()[1:] == ["strategy beta: test", "all: test"]
+    rig.out.all.clear()
+    rig.give(Arm(request_id="a", why="fixed", who="me"), TOOL)
+    channels = [
+        channel for channel, m, _, _ in rig.out.all if channel == "halt file" or isinstance(m, ArmOrders)
+    ]
+    assert channels == ["halt file", "oe.orders"]
+    arm(rig, strategy=2)
+    rig.guard.on_halt_file(None, rig.now)
+    assert not files(rig) and rig.control(price=99_00) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "slot_1", "slot_2"),
+    [("", "halted", "halted"), ("strategy alpha: by hand", "halted", None), ("whatever", "halted", "halted")],
+)
+def test_a_halt_file_written_by_hand_is_a_latch_like_any_other(rig, text, slot_1, slot_2):
+    """Journalled, told to order entry, cancelled, written back whole; the next change of the file adds to it."""
+    order = rig.rest(price=98_00, slot=1)
+    rig.out.all.clear()
+    rig.guard.on_halt_file(text, rig.now)
+    emitted = [m for _, m, _, _ in rig.out.all]
+    assert any(isinstance(m, LatchSet) for m in emitted) and any(isinstance(m, HaltOrders) for m in emitted)
+    rig.wait(400)
+    assert order.request.cl_ord_id in cancels(rig)
+    assert (rig.control(price=99_00), rig.control(price=97_00, slot=2)) == (slot_1, slot_2)
+
+
+def test_taking_the_halt_file_away_releases_nothing(rig):
+    """Only arm does: the file is written again."""
+    halt(rig)
+    rig.out.all.clear()
+    rig.guard.on_halt_file(None, rig.now)
+    assert files(rig) and rig.control(price=99_00) == "halted"
+    assert (
+        "alert",
+        "the halt file was taken away: that releases nothing, scripts/ctl arm does",
+    ) in rig.out.log_lines
+
+
+def test_a_guard_that_starts_writes_the_latches_of_its_journal_to_the_file(make):
+    rig = make(journal=[LatchSet(wall_ns=1, why="before", who="me", strategy=1)], start=False)
+    rig.guard.start(rig.now)
+    rig.guard.on_halt_file(None, rig.now)
+    assert files(rig)[-1].splitlines()[1:] == ["strategy alpha: before"]
+
+
+def test_a_guard_without_its_journal_is_halted_by_the_file(make):
+    rig = make(start=False)
+    rig.guard.start(rig.now)
+    rig.guard.on_halt_file("all: from another life\n", rig.now)
+    rig.start()
+    assert rig.guard.gate.state == "HALTED" and rig.control(price=99_00) == "halted"
+
+
+def test_the_status_counts_what_is_still_open_of_each_halted_scope(rig):
+    order = rig.rest(price=98_00)
+    halt(rig, strategy=1)
+    assert rig.guard.report.status(rig.now).still_open == {"strategy alpha": 1}
+    rig.end(order)
+    assert rig.guard.report.status(rig.now).still_open == {"strategy alpha": 0}

@@ -58,6 +58,9 @@ class CollectingOut:
     def close(self, link, reason="") -> None:
         self.done.append(("close", link))
 
+    def keep_halts(self, text) -> None:
+        raise AssertionError(text)
+
     def log(self, level, text) -> None:
         self.done.append(("log", level, text))
 

@@ -238,3 +238,30 @@ def test_a_command_takes_little_time(rig) -> None:
         times.append(time.perf_counter_ns() - begin)
     assert sorted(times)[250] < 500_000
     assert len(rig.wire) == 500
+
+
+# -- the halt file
+
+
+def test_the_halt_file_latches_order_entry_whatever_the_guard_does(rig) -> None:
+    """With everything else down; the file's going releases nothing, the guard's Arm does."""
+    rig.oe.on_halt_file("strategy 1: by hand\n", rig.now)
+    rig.new()
+    assert rig.client.wire == [] and refused(rig)[0] == ["halted"]
+    rig.oe.on_halt_file(None, rig.now)
+    rig.new()
+    assert rig.client.wire == []
+    rig.guard(ArmOrders(epoch=1, why="fine", strategy=1))
+    rig.new()
+    assert len(rig.client.wire) == 1
+
+
+def test_a_guard_that_has_not_read_the_halt_file_yet_does_not_heal_it_away(rig) -> None:
+    """Healing is for latches that nobody has; an operator's Arm releases at once."""
+    rig.oe.on_halt_file("", rig.now)
+    rig.guard(ArmOrders(epoch=1, why="the guard has no such latch", healing=True))
+    rig.new()
+    assert rig.client.wire == []
+    rig.guard(ArmOrders(epoch=1, why="armed"))
+    rig.new()
+    assert len(rig.client.wire) == 1

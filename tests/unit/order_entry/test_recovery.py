@@ -330,6 +330,21 @@ def test_a_lost_guard_may_leave_the_orders(make_rig) -> None:
     assert len(rig.wire) == 1 and rig.out.logged("alert") == ["the guard is lost: 1 open orders are held"]
 
 
+def test_with_the_guard_lost_order_entry_cancels_what_the_halt_file_names(make_rig) -> None:
+    """guard_loss = hold leaves the orders, until a person writes the file; a narrower scope is cancelled singly."""
+    rig = make_rig(engine={"guard_loss": "hold"}).up()
+    mine, other = rig.live(), rig.live()
+    rig.wait(2500, guard=False)
+    sent = len(rig.wire)
+    rig.oe.on_halt_file("strategy 2: nothing of it is open", rig.now)
+    rig.wait(500, guard=False)
+    assert len(rig.wire) == sent
+    rig.oe.on_halt_file("strategy 1 market BTC-PERP: by hand", rig.now)
+    rig.wait(500, guard=False)
+    assert [w[:5] for w in rig.wire[sent:]] == ["35=F|", "35=F|"]
+    assert {w.split("|41=")[1].split("|")[0] for w in rig.wire[sent:]} == {mine, other}
+
+
 def test_own_cancels_keep_the_accounts_pace(make_rig) -> None:
     """Basic Write is 100 tokens a second and a cancel costs 10: one in 100 ms."""
     rig = make_rig(rate=RateConfig(tier="Basic")).up()

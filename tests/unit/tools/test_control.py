@@ -1,11 +1,14 @@
 """What an operator says, to whom it goes, and what the exit code says."""
 
 import json
+import os
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
-from engine import cli
+from engine import cli, config_loader
+from engine.common import halt_file
 from engine.common.clock import MS
 from engine.errors import (
     EXIT_FAILURE,
@@ -19,6 +22,7 @@ from engine.guard.flattening import FLATTEN_NS
 from engine.messages import commands, control
 from engine.messages.decisions import GuardStatus, StrategyUse
 from engine.tools import control as tool
+from engine.tools.docs_gen import ROOT
 
 ORDER = {
     "order": "a",
@@ -179,7 +183,7 @@ def test_stop_and_restart_go_to_the_supervisor(supervisor, run, capsys):
 def test_no_answer_is_told_after_a_deadline(stand_in, run, capsys, impatient):
     """A hanging guard does not hang the tool."""
     stand_in("guard")
-    assert cli.main(["ctl", "halt", "--why", "x", "--run", run]) == EXIT_TIMEOUT
+    assert cli.main(["ctl", "arm", "--why", "x", "--run", run]) == EXIT_TIMEOUT
     assert capsys.readouterr().err == "error: the guard did not answer within 0.2 s\n"
 
 
@@ -212,6 +216,54 @@ def test_status_shows_what_the_account_holds(guard, supervisor, run, capsys):
 def test_halt_works_with_the_supervisor_dead(guard, run, capsys):
     """It goes to the guard directly."""
     assert cli.main(["ctl", "halt", "--why", "x", "--run", run]) == EXIT_OK
+
+
+def test_a_halt_that_the_guard_does_not_answer_goes_into_the_halt_file(stand_in, run, capsys, impatient):
+    """Order entry reads it; what is there already stays."""
+    path = os.path.join(run, "halt")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("strategy quote_maker: before")
+    stand_in("guard")
+    assert cli.main(["ctl", "halt", "--why", "it hangs", "--market", "BTC-PERP", "--run", run]) == EXIT_OK
+    assert f"the halt was written to {path}" in capsys.readouterr().out
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    scopes = [halted[:2] for halted in halt_file.parse(text, {"quote_maker": 1}, ["BTC-PERP"])]
+    assert scopes == [(1, ""), (None, "BTC-PERP")]
+
+
+def test_a_halt_without_an_engine_halts_the_next_start(tmp_path, capsys):
+    """The run directory is named, or the one that was used last."""
+    (tmp_path / "config.json").write_bytes(
+        config_loader.encode(config_loader.load(os.path.join(ROOT, "configs", "demo.toml")))
+    )
+    assert cli.main(["ctl", "halt", "--why", "not today", "--run", str(tmp_path)]) == EXIT_OK
+    assert "the engine will start halted" in capsys.readouterr().out
+    assert "all: not today" in (tmp_path / "halt").read_text(encoding="utf-8")
+
+
+def test_a_halt_shows_how_many_orders_are_open_until_none_is(guard, run, capsys, impatient, monkeypatch):
+    """As the guard's status says; what doesn't end is an exit code and a reason."""
+    counts = iter([3, 3, 1, 0])
+    monkeypatch.setattr(
+        tool.kill, "tool_socket",
+        lambda *_: SimpleNamespace(
+            receive=lambda _ms: status(latches={"all": "x"}, still_open={"all": next(counts)}), close=lambda: None
+        ),
+    )  # fmt: skip
+    assert cli.main(["ctl", "halt", "--why", "x", "--run", run]) == EXIT_OK
+    assert capsys.readouterr().out.splitlines() == [
+        "done so",
+        "  3 orders still open",
+        "  1 orders still open",
+        "  no order is open",
+    ]
+    stuck = status(latches={"all": "x"}, still_open={"all": 2}, cannot_cancel="exchange pause: 2 orders")
+    monkeypatch.setattr(
+        tool.kill, "tool_socket", lambda *_: SimpleNamespace(receive=lambda _ms: stuck, close=lambda: None)
+    )
+    assert cli.main(["ctl", "halt", "--why", "x", "--run", run]) == EXIT_TIMEOUT
+    assert capsys.readouterr().err == "error: 2 orders are still open: exchange pause: 2 orders\n"
 
 
 def test_without_an_engine_it_says_so(tmp_path, capsys):
