@@ -74,7 +74,7 @@ def test_orders_are_cancelled_by_id_and_all_at_once(engine):
         resting = next((o.cl_ord_id for o in engine.truth().orders), "")
         return resting if resting and engine.ctl("cancel", resting).returncode == 0 else ""
 
-    cl_ord_id = wait_for("a cancel by id", cancelled)
+    cl_ord_id = wait_for("a cancel by id", cancelled, timeout=60)
     wait_for(
         "it to be gone", lambda: (t := engine.truth()) and cl_ord_id not in {o.cl_ord_id for o in t.orders}
     )

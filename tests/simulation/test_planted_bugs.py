@@ -284,14 +284,14 @@ def believes_that_a_lost_session_changed_nothing(patch):
 
 def releases_a_reservation_by_time(patch):
     """An approval without an event on the tape is dropped after a while."""
-    from engine.guard.actor import Guard
+    from engine.guard.following import Following
 
     def wrong(self, now):
-        for request in list(self.exposure.reserved.values()):
+        for request in list(self._exposure.reserved.values()):
             if now.mono_ns - request.sent_ns > SECOND // 20:
-                self.exposure.release(request)
+                self._exposure.release(request)
 
-    patch.setattr(Guard, "_look_after_reservations", wrong)
+    patch.setattr(Following, "look_after_reservations", wrong)
 
 
 def does_not_mend_the_tape_of_a_worker(patch):
