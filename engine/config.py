@@ -250,7 +250,7 @@ class VenueMarketConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     Attributes:
         price: where the random walk starts, dollars. volatility_bp: its standard deviation per square root of a second.
         spread_ticks: distance of the synthetic best bid and offer, in `step`s. step: distance of synthetic levels, dollars.
-        levels: synthetic levels a side. level_qty: contracts on each, at most.
+        levels: synthetic levels a side; 0: no synthetic flow in this market. level_qty: contracts on each, at most.
         trades_per_s: synthetic aggressive orders a second.
         position_max: contracts an account may hold either way, EXCEEDED_PER_MARKET_RISK_LIMIT beyond; 0: any.
         short_max: contracts an account may be short, EXCEEDED_SELL_POSITION_FLOOR beyond; 0: any.

@@ -509,7 +509,7 @@ def _venue_problems(config: Config) -> Iterator[str]:
         prefix = f'venue.markets."{symbol}"'
         yield from _decimal(f"{prefix}.price", market.price, PRICE_DECIMALS, low=1, unit="dollars")
         yield from _decimal(f"{prefix}.step", market.step, PRICE_DECIMALS, low=1, unit="dollars")
-        for key in ("levels", "level_qty", "spread_ticks"):
+        for key in ("level_qty", "spread_ticks"):
             yield from _at_least(f"{prefix}.{key}", getattr(market, key), 1, 10_000)
-        for key in ("volatility_bp", "trades_per_s", "position_max", "short_max"):
+        for key in ("levels", "volatility_bp", "trades_per_s", "position_max", "short_max"):
             yield from _at_least(f"{prefix}.{key}", getattr(market, key), 0, 10_000)

@@ -46,15 +46,20 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Position:
-    """A position in one market: qty signed in 1/100 contract, cost in money, signed alike; open orders' notional."""
+    """A position in one market: qty signed in 1/100 contract, cost in money, signed alike; its open orders.
 
-    __slots__ = ("buy_notional", "cost", "qty", "sell_notional")
+    buy_qty, sell_qty: what open orders may still trade. buy_notional, sell_notional: the same in money.
+    """
+
+    __slots__ = ("buy_notional", "buy_qty", "cost", "qty", "sell_notional", "sell_qty")
 
     def __init__(self) -> None:
         self.qty = 0
         self.cost = 0
         self.buy_notional = 0
+        self.buy_qty = 0
         self.sell_notional = 0
+        self.sell_qty = 0
 
     def apply(self, qty: int, price_times_multiplier: int) -> int:
         """Add a signed trade; return what it realised, in money."""
@@ -112,13 +117,15 @@ class Account:
         self.fills += 1
         return delta
 
-    def reserve(self, symbol: str, side: int, notional: int) -> None:
-        """Count an open order's notional in, or out when negative."""
+    def reserve(self, symbol: str, side: int, notional: int, qty: int) -> None:
+        """Count an open order's notional and quantity in, or out when negative."""
         position = self.position(symbol)
         if side == BUY:
             position.buy_notional += notional
+            position.buy_qty += qty
         else:
             position.sell_notional += notional
+            position.sell_qty += qty
 
     def covers(
         self, markets: dict[str, Market], marks: dict[str, int], symbol: str, side: int, notional: int

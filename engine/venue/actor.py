@@ -125,6 +125,7 @@ class Venue(Actor):
         self._restart = Restart(self._retention, archived=archive is not None)
         self._touched: dict[str, Connection] = {}
         self._hold_next = 0
+        self._hold_for = ""
         self._held: Report | None = None
         self._held_behind = 0
         self._held_until = 0
@@ -473,7 +474,10 @@ class Venue(Actor):
         gateway = connection.gateway
         buckets = self._buckets[owner.account]
         if not buckets.take(event.msg_type, now.mono_ns, write=gateway.order_entry):
-            connection.business_reject(event.seq, event.msg_type, RATE_LIMITED, "rate limit exceeded", now)
+            ref_id = _cl_ord_id(event.message)
+            connection.business_reject(
+                event.seq, event.msg_type, RATE_LIMITED, "rate limit exceeded", now, ref_id
+            )
             return
         unknown = event.msg_type == "e" and not self._config.security_status  # [?] documented elsewhere only
         if event.msg_type not in gateway.msg_types or connection.read_only or unknown:
@@ -516,12 +520,12 @@ class Venue(Actor):
             self._record(event, event.key, now)
             if report.exec_type != REJECTED:
                 self.history.add(event.owner.account, event.key, report, now.wall_ns)
-        if self._hold_next and event.key is not None:
+        if self._hold_next and event.key is not None and self._is_of(event.owner, self._hold_for):
             self._held, self._held_behind, self._hold_next = event, self._hold_next, 0
             self._held_until = now.mono_ns + _HELD_NS
             return
         self._tell(event, now)
-        if self._held is not None:
+        if self._held is not None and self._is_of(event.owner, self._hold_for):
             self._held_behind -= 1
             if not self._held_behind:
                 self._release_held(now)
@@ -533,26 +537,19 @@ class Venue(Actor):
 
     def _tell(self, event: Report, now: Now) -> None:
         """Send a report to everyone who is to hear it."""
-        report, plan, owner = event.report, self.plan, event.owner
-        times = 1
-        if plan.lose_reports:
-            plan.lose_reports -= 1
-            times = 0
-        elif plan.duplicate_reports:
-            plan.duplicate_reports -= 1
-            times = 2
-        for _ in range(times):
-            if owner.system:
-                self._tell_sessions(owner.account, report, now)
-            elif not event.hidden:
-                self._send(owner.key, report, now)
-            if event.also is not None:
-                self._send(event.also.key, report, now)
+        report, owner = event.report, event.owner
+        if owner.system:
+            self._tell_sessions(owner.account, report, now)
+        elif not event.hidden:
+            self._send_report(owner.key, report, now)
+        if event.also is not None:
+            self._send_report(event.also.key, report, now)
         if event.key is None:
             return
         for listener in self._listeners[owner.account]:
             self._touched[listener.link] = listener
-            listener.send(report, now)
+            for _ in range(self.plan.copies(listener.link, listener.link)):
+                listener.send(report, now)
         for kept in self._retention.sessions.values():
             if kept.listener and kept.acceptor is None and kept.account == owner.account:
                 self._keep(kept, report, now)
@@ -563,7 +560,23 @@ class Venue(Actor):
             return
         for owner in list(self._owners.values()):
             if owner.account == account and not owner.flags.listener and not owner.system:
-                self._send(owner.key, report, now)
+                self._send_report(owner.key, report, now)
+
+    def _send_report(self, owner_key: str, report: Any, now: Now) -> None:
+        """Send a report to a session as often as the faults on command have it."""
+        connection = self._live.get(owner_key)
+        if connection is None and owner_key not in self._retention.sessions:
+            return
+        session = owner_key.partition("|")[0]
+        for _ in range(self.plan.copies(session, connection.link if connection is not None else session)):
+            self._send(owner_key, report, now)
+
+    def _is_of(self, owner: Owner, session: str) -> bool:
+        """Tell whether a fault for `session` (a name, a link, or empty) is for this owner."""
+        if not session or session == owner.key.partition("|")[0]:
+            return True
+        connection = self._live.get(owner.key)
+        return connection is not None and connection.link == session
 
     def _send(self, owner_key: str, message: Any, now: Now) -> None:
         connection = self._live.get(owner_key)
@@ -630,11 +643,18 @@ class Venue(Actor):
             now = Now(now.wall_ns - skew + self.plan.skew_ns, now.mono_ns)
         self._settle(now)
 
-    def hold_reports(self, count: int, now: Now) -> None:
-        """Have the next report wait until `count` others went before it, or half a second."""
+    def hold_reports(self, session: str, count: int, now: Now) -> None:
+        """Have a session's next report wait until `count` others of it went before it, or half a second."""
         self._release_held(now)
-        self._hold_next = count
+        self._hold_next, self._hold_for = count, session
 
     def touch(self, connection: Connection) -> None:
         """Have what a connection says written when this step ends."""
         self._touched[connection.link] = connection
+
+
+def _cl_ord_id(message: Any) -> str:
+    """Return the ClOrdID(11) of a message, decoded or not, for BusinessRejectRefID(379); empty when it has none."""
+    if isinstance(message, FixMessage):
+        return message.get(11) or ""
+    return str(getattr(message, "cl_ord_id", ""))

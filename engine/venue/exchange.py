@@ -22,8 +22,6 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from engine.common.clock import SECOND, Now
 from engine.kalshi.messages import (
     NewOrderSingle,
@@ -48,6 +46,7 @@ from engine.venue.reports import (
     Reporter,
     TradeTerms,
 )
+from engine.venue.terms import Fault, Terms
 
 REMEMBER_NS: Final = 3 * 3600 * SECOND
 CLOSED_MAX: Final = 50_000
@@ -55,25 +54,8 @@ _EXPIRIES_SLACK: Final = 1000
 _NEW_YORK = ZoneInfo("America/New_York")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BAND_TICKS = 1000  # of 0.0001 dollar
-_SUBACCOUNT_MAX = 63
+SUBACCOUNT_MAX = 63
 _CL_ORD_ID_MAX = 64
-
-
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """The exchange's configuration: fees in hundredths of a basis point of notional; the rest is [?] in venue.md.
-
-    closed_ids_again: the ClOrdID of a closed order may come again.
-    amend_keeps_flags: post only, group and pause flag stay with an order that is amended.
-    group_subaccounts: a group made with AllocAccount(79) takes only orders with the same.
-    stale_code: OrdRejReason(103) of a stale order.
-    """
-
-    maker_fee: int = 100
-    taker_fee: int = 300
-    closed_ids_again: bool = False
-    amend_keeps_flags: bool = True
-    group_subaccounts: bool = True
-    stale_code: int = 5
 
 
 class Exchange:
@@ -82,9 +64,7 @@ class Exchange:
     Attributes:
         paused: empty, `trading` (no new orders, no amends) or `exchange` (not even cancels).
         states: markets that are `inactive` or `closed`; the others are open.
-        fault: what becomes of the next new order, or empty: `internal_error`, `unavailable` (not applied),
-            `unavailable_applied` (applied, but its owner is told that nobody knows), `refuse` (with `fault_refusal`),
-            `cancel` (accepted and cancelled with that refusal's text).
+        fault: what becomes of the next request of its kind, or None.
         marks: last trade price per market.
     """
 
@@ -99,8 +79,7 @@ class Exchange:
         self.open: dict[str, Order] = {}  # client orders by OrderID, oldest first
         self.paused = ""
         self.states: dict[str, str] = {}
-        self.fault = ""
-        self.fault_refusal = r.INTERNAL_ERROR
+        self.fault: Fault | None = None
         self._reports = Reporter()
         self._ids: dict[str, dict[str, Order]] = {name: {} for name in self.accounts}
         self._closed: deque[tuple[int, Order]] = deque()
@@ -157,24 +136,28 @@ class Exchange:
     def new_order(self, owner: Owner, request: NewOrderSingle, now: Now) -> list[ExchangeEvent]:
         """Take a NewOrderSingle."""
         self.begin(now)
-        fault, self.fault = self.fault, ""
+        fault = self._take_fault(owner, "new")
         self._reports.pending_new(owner, request)
-        commanded = {
-            "internal_error": r.INTERNAL_ERROR,
-            "unavailable": r.EXCHANGE_UNAVAILABLE,
-            "refuse": self.fault_refusal,
-        }
-        refusal = commanded.get(fault) or self._refuse_new(owner, request)
+        refusal = fault.outright if fault is not None else None
+        refusal = refusal or self._refuse_new(owner, request)
         if refusal is not None:
             self._reports.new_refused(owner, request, refusal)
             return self.end()
-        self._accept(owner, request, cancel_text=self.fault_refusal.text if fault == "cancel" else "")
+        cancels = fault is not None and fault.kind == "cancel"
+        self._accept(owner, request, cancel_text=fault.refusal.text if fault is not None and cancels else "")
         events = self.end()
-        if fault == "unavailable_applied":
+        if fault is not None and fault.kind == "unavailable_applied":
             events = [_hide(event, owner) for event in events]
-            self._reports.new_refused(owner, request, r.EXCHANGE_UNAVAILABLE)
+            self._reports.new_refused(owner, request, fault.refusal)
             events += self._reports.take()
         return events
+
+    def _take_fault(self, owner: Owner, of: str) -> Fault | None:
+        fault = self.fault
+        if fault is None or fault.of != of or not owner.key.startswith(fault.owner_key):
+            return None
+        self.fault = None
+        return fault
 
     def _refuse_new(self, owner: Owner, request: NewOrderSingle) -> Refusal | None:
         if self.paused:
@@ -187,7 +170,7 @@ class Exchange:
             return r.MARKET_INACTIVE if state == "inactive" else r.MARKET_ALREADY_CLOSED
         if request.party_id or request.party_role:
             return r.CUSTOMER_ACCOUNT_DENIED  # only FCMs name parties, and no account here is one
-        if request.alloc_account is not None and not 0 <= request.alloc_account <= _SUBACCOUNT_MAX:
+        if request.alloc_account is not None and not 0 <= request.alloc_account <= SUBACCOUNT_MAX:
             return r.CUSTOMER_ACCOUNT_NOT_FOUND
         known = self._ids[owner.account].get(request.cl_ord_id)
         if known is not None and not (known.closed and self.terms.closed_ids_again):
@@ -219,13 +202,9 @@ class Exchange:
         """Hold an account to the market's own limits, with every open order of that side filled."""
         if not (market.position_max or market.short_max):
             return None
-        waiting = sum(
-            order.leaves
-            for order in self.open.values()
-            if order.account == account and order.symbol == market.symbol and order.side == side
-        )
-        held = self.accounts[account].position(market.symbol).qty
-        worst = held + (waiting + qty if side == BUY else -waiting - qty)
+        position = self.accounts[account].position(market.symbol)
+        held = position.qty
+        worst = held + (position.buy_qty + qty if side == BUY else -position.sell_qty - qty)
         if side != BUY and market.short_max and worst < -market.short_max:
             return r.SELL_POSITION_FLOOR
         if market.position_max and abs(worst) > market.position_max and abs(worst) > abs(held):
@@ -284,7 +263,7 @@ class Exchange:
         self._ids[owner.account][request.cl_ord_id] = order
         self.open[order.order_id] = order
         owner.orders[order.order_id] = order
-        self._reserve(order, order.qty * order.price)
+        self._reserve(order, order.qty * order.price, order.qty)
         book = self.books[order.symbol]
         if cancel_text:
             self._finish(order, o.CANCELED, cancel_text)
@@ -359,7 +338,7 @@ class Exchange:
         delta = account.trade(market, order.side, price, qty, fee)
         if order.owner is None:
             return
-        self._reserve(order, -qty * order.price)
+        self._reserve(order, -qty * order.price, -qty)
         if order.closed:
             self._close(order)
         position = account.position(order.symbol).qty
@@ -384,7 +363,7 @@ class Exchange:
         order.status = exec_type
         if order.owner is None:
             return
-        self._reserve(order, -order.leaves * order.price)
+        self._reserve(order, -order.leaves * order.price, -order.leaves)
         self._close(order)
         if not quiet:
             self._reports.order_event(
@@ -397,9 +376,9 @@ class Exchange:
                 also=also,
             )
 
-    def _reserve(self, order: Order, value: int) -> None:
+    def _reserve(self, order: Order, value: int, qty: int) -> None:
         market = self.markets[order.symbol]
-        self.accounts[order.account].reserve(order.symbol, order.side, value * market.multiplier)
+        self.accounts[order.account].reserve(order.symbol, order.side, value * market.multiplier, qty)
 
     def _close(self, order: Order) -> None:
         assert order.owner is not None, "the flow's orders aren't indexed"
@@ -418,12 +397,14 @@ class Exchange:
     def cancel(self, owner: Owner, request: OrderCancelRequest, now: Now) -> list[ExchangeEvent]:
         """Take an OrderCancelRequest."""
         self.begin(now)
+        fault = self._take_fault(owner, "cancel")
         order = self._ids[owner.account].get(request.orig_cl_ord_id)
-        refusal = self._refuse_change(order, request, replace=False)
+        refusal = fault.outright if fault is not None else None
+        refusal = refusal or self._refuse_change(order, request, replace=False)
         if refusal is not None or order is None:
             self._refuse_with(owner, request, order, refusal or r.CXL_UNKNOWN, "1")
             return self.end()
-        before = order.cl_ord_id
+        before, status = order.cl_ord_id, order.status
         if not owner.flags.skip_pending:
             self._reports.order_event(
                 order,
@@ -435,19 +416,21 @@ class Exchange:
             )
         self.books[order.symbol].remove(order)
         self._finish(order, o.CANCELED, cl_ord_id=request.cl_ord_id, orig_cl_ord_id=before, also=owner)
-        return self.end()
+        return self._end_change(owner, request, order, fault, "1", status)
 
     def replace(self, owner: Owner, request: OrderCancelReplaceRequest, now: Now) -> list[ExchangeEvent]:
         """Take an OrderCancelReplaceRequest; its quantity is the new total."""
         self.begin(now)
+        fault = self._take_fault(owner, "replace")
         order = self._ids[owner.account].get(request.orig_cl_ord_id)
-        refusal = self._refuse_change(order, request, replace=True)
+        refusal = fault.outright if fault is not None else None
+        refusal = refusal or self._refuse_change(order, request, replace=True)
         if refusal is None and order is not None:
             refusal = self._refuse_replace(order, request)
         if refusal is not None or order is None:
             self._refuse_with(owner, request, order, refusal or r.CXL_UNKNOWN, "2")
             return self.end()
-        before = order.cl_ord_id
+        before, status = order.cl_ord_id, order.status
         if not owner.flags.skip_pending:
             self._reports.order_event(
                 order,
@@ -460,7 +443,23 @@ class Exchange:
         order.cl_ord_ids.append(request.cl_ord_id)
         self._ids[owner.account][request.cl_ord_id] = order
         self._apply_replace(order, request, before, owner)
-        return self.end()
+        return self._end_change(owner, request, order, fault, "2", status)
+
+    def _end_change(
+        self,
+        owner: Owner,
+        request: OrderCancelRequest | OrderCancelReplaceRequest,
+        order: Order,
+        fault: Fault | None,
+        response_to: str,
+        status: str,
+    ) -> list[ExchangeEvent]:
+        events = self.end()
+        if fault is not None:  # applied, and its owner is told that nobody knows
+            events = [_hide(event, owner) for event in events]
+            self._refuse_with(owner, request, order, fault.refusal, response_to, status)
+            events += self._reports.take()
+        return events
 
     def _apply_replace(
         self, order: Order, request: OrderCancelReplaceRequest, before: str, owner: Owner
@@ -468,11 +467,11 @@ class Exchange:
         book = self.books[order.symbol]
         price = order.price if request.price is None else request.price
         leaves = request.order_qty - order.cum
-        if leaves == 0:  # equal to what is filled: cancelled
+        if leaves == 0:  # equal to what is filled, which may be nothing: cancelled
             book.remove(order)
             self._finish(order, o.CANCELED, orig_cl_ord_id=before, also=owner)
             return
-        self._reserve(order, leaves * price - order.leaves * order.price)
+        self._reserve(order, leaves * price - order.leaves * order.price, leaves - order.leaves)
         keeps_place = price == order.price and leaves <= order.leaves
         if keeps_place:
             book.reduce(order, leaves)
@@ -512,10 +511,12 @@ class Exchange:
         known = self._ids[order.account].get(request.cl_ord_id)
         if known is not None and not (known.closed and self.terms.closed_ids_again):
             return r.CXL_DUPLICATE
-        if request.order_qty < order.cum or request.order_qty <= 0 or request.order_qty % market.lot:
+        if request.order_qty < order.cum or request.order_qty % market.lot:
             return r.CXL_INVALID_QTY
-        if price <= 0 or price % market.tick or not 0 < len(request.cl_ord_id) <= _CL_ORD_ID_MAX:
+        if price <= 0 or not 0 < len(request.cl_ord_id) <= _CL_ORD_ID_MAX:
             return r.CXL_MISMATCH
+        if price % market.tick:
+            return r.CXL_TICK
         if price != order.price:
             book = self.books[order.symbol]
             if not self._in_band(order.symbol, order.side, price):
@@ -542,12 +543,13 @@ class Exchange:
         order: Order | None,
         refusal: Refusal,
         response_to: str,
+        status: str = "",
     ) -> None:
         known = order is not None and refusal is not r.CXL_UNKNOWN
         reject = OrderCancelReject(
             order_id=order.order_id if order is not None and known else NO_ORDER,
             cl_ord_id=request.cl_ord_id,
-            ord_status=order.status if order is not None and known else o.REJECTED,
+            ord_status=status or (order.status if order is not None and known else o.REJECTED),
             cxl_rej_response_to=response_to,
             orig_cl_ord_id=request.orig_cl_ord_id,
             cxl_rej_reason=refusal.reason,
@@ -663,7 +665,7 @@ class Exchange:
         self._index(order)
         self.open[order.order_id] = order
         owner.orders[order.order_id] = order
-        self._reserve(order, order.leaves * order.price)
+        self._reserve(order, order.leaves * order.price, order.leaves)
         self._orders_made = max(self._orders_made, order.priority)
         self.books[order.symbol].rest(order)
         if order.expire_ns:

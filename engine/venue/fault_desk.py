@@ -19,12 +19,14 @@ from engine.venue import refusals as r
 from engine.venue.order import Refusal
 from engine.venue.schedule import EXCHANGE, TRADING
 from engine.venue.sessions import GATEWAYS, Connection
+from engine.venue.terms import Fault
 
 if TYPE_CHECKING:
     from engine.venue.accounts import Account
     from engine.venue.actor import Venue
 
 _MONEY: Final = 1_000_000
+ORDER_SESSIONS: Final = ("KalshiNR", "KalshiRT")
 
 
 class FaultDesk:
@@ -178,13 +180,15 @@ class FaultDesk:
         return ""
 
     def _report(self, fault: VenueFault, now: Now) -> str:
+        if fault.session and not self._connections(fault) and fault.session not in ORDER_SESSIONS:
+            return f"there is no connection {fault.session}"
         count = self._number(fault, "count")
         if fault.kind == "lose_report":
-            self._venue.plan.lose_reports = count
+            self._venue.plan.lose_reports[fault.session] = count
         elif fault.kind == "duplicate_report":
-            self._venue.plan.duplicate_reports = count
+            self._venue.plan.duplicate_reports[fault.session] = count
         else:
-            self._venue.hold_reports(count, now)
+            self._venue.hold_reports(fault.session, count, now)
         return ""
 
     def _resend_reject(self, fault: VenueFault, now: Now) -> str:  # noqa: ARG002
@@ -194,20 +198,27 @@ class FaultDesk:
     # --- orders and the venue --------------------------------------------------------------------------------------
 
     def _order(self, fault: VenueFault, now: Now) -> str:  # noqa: ARG002
+        owner_key = fault.session
+        if owner_key and owner_key not in ORDER_SESSIONS:
+            found = self._connections(fault)
+            if not found or found[0].owner is None or not found[0].gateway.order_entry:
+                return f"there is no order-entry session {owner_key}"
+            owner_key = found[0].owner.key
         exchange = self._venue.exchange
+        exchange.fault = Fault(fault.kind, r.INTERNAL_ERROR, owner_key)
         match fault.kind:
             case "exchange_unavailable":
-                applied = self._choice(fault, "applied") == "yes"
-                exchange.fault = "unavailable_applied" if applied else "unavailable"
+                kind = "unavailable_applied" if self._choice(fault, "applied") == "yes" else "unavailable"
+                of = self._choice(fault, "of")
+                exchange.fault = Fault(kind, r.EXCHANGE_UNAVAILABLE, owner_key, of)
             case "internal_error":
-                exchange.fault = "internal_error"
+                exchange.fault = exchange.fault._replace(kind="refuse", of=self._choice(fault, "of"))
             case "stale":
-                exchange.fault = "refuse"
-                exchange.fault_refusal = Refusal(exchange.terms.stale_code, "")
+                exchange.fault = Fault("refuse", Refusal(exchange.terms.stale_code, ""), owner_key)
             case _:
                 text = fault.arguments["text"]
-                exchange.fault = "refuse" if text in r.NAMED else "cancel"
-                exchange.fault_refusal = r.NAMED.get(text) or Refusal(0, text)
+                named = r.NAMED.get(text)
+                exchange.fault = Fault("refuse" if named else "cancel", named or Refusal(0, text), owner_key)
         return ""
 
     def _pause(self, fault: VenueFault, now: Now) -> str:

@@ -33,6 +33,7 @@ class Kind(NamedTuple):
 _COUNT: Final[dict[str, tuple[int | None, int, int]]] = {"count": (1, 1, COUNT_MAX)}
 _MS: Final[dict[str, tuple[int | None, int, int]]] = {"ms": (None, 0, 600_000)}
 _ORDER: Final = ("account", "symbol", "price")
+_REQUESTS: Final = ("new", "replace", "cancel")
 
 KINDS: Final = {
     # sessions
@@ -72,21 +73,24 @@ KINDS: Final = {
     "bad_checksum": Kind("the next N writes begin with a wrong CheckSum", numbers=_COUNT, needs_session=True),
     "bad_length": Kind("the next N writes begin with a wrong BodyLength", numbers=_COUNT, needs_session=True),
     # reports
-    "lose_report": Kind("the next N reports are issued but not sent", numbers=_COUNT),
-    "duplicate_report": Kind("the next N reports are sent twice", numbers=_COUNT),
-    "reorder_report": Kind("the next report is sent behind the N that follow it", numbers=_COUNT),
+    "lose_report": Kind("the next N reports to SESSION are issued but not sent", numbers=_COUNT),
+    "duplicate_report": Kind("the next N reports to SESSION are sent twice", numbers=_COUNT),
+    "reorder_report": Kind("SESSION's next report is sent behind the N that follow it", numbers=_COUNT),
     "resend_reject": Kind(
         "the next N drop-copy requests are refused with 21004=reason", numbers={**_COUNT, "reason": (2, 1, 5)}
     ),
     # orders
     "exchange_unavailable": Kind(
-        "the next new order is answered EXCHANGE_UNAVAILABLE, applied or not",
-        choices={"applied": ("no", "yes")},
+        "SESSION's next new order, amend or cancel (of=) is answered EXCHANGE_UNAVAILABLE, applied or not",
+        choices={"applied": ("no", "yes"), "of": _REQUESTS},
     ),
-    "internal_error": Kind("the next new order is answered INTERNAL_ERROR, not applied"),
-    "stale": Kind("the next new order is refused as stale (venue.stale_code)"),
+    "internal_error": Kind(
+        "SESSION's next new order, amend or cancel (of=) is answered INTERNAL_ERROR, not applied",
+        choices={"of": _REQUESTS},
+    ),
+    "stale": Kind("SESSION's next new order is refused as stale (venue.stale_code)"),
     "refuse": Kind(
-        "the next new order is refused, or accepted and cancelled, with text=TEXT", free=("text",)
+        "SESSION's next new order is refused, or accepted and cancelled, with text=TEXT", free=("text",)
     ),
     # the venue
     "trading_pause": Kind("no new orders, no amends; cancels work"),
@@ -121,12 +125,33 @@ KINDS: Final = {
 
 
 class FaultPlan(msgspec.Struct, kw_only=True):
-    """What is still to go wrong. skew_ns: the venue's clock minus the true one; already_exists: Logons by session."""
+    """What is still to go wrong.
 
-    lose_reports: int = 0
-    duplicate_reports: int = 0
+    Attributes:
+        lose_reports, duplicate_reports: how many, by session's name, link, or "" for whichever comes first.
+        skew_ns: the venue's clock minus the true one. already_exists: Logons by session.
+    """
+
+    lose_reports: dict[str, int] = {}
+    duplicate_reports: dict[str, int] = {}
     skew_ns: int = 0
     already_exists: dict[str, int] = {}
+
+    def copies(self, session: str, link: str) -> int:
+        """Return how often a report to a session is sent: 0, 1 or 2; what was planned for it is used up."""
+        if self.lose_reports and _use(self.lose_reports, session, link):
+            return 0
+        return 2 if self.duplicate_reports and _use(self.duplicate_reports, session, link) else 1
+
+
+def _use(counts: dict[str, int], session: str, link: str) -> bool:
+    for name in (link, session, ""):
+        if name in counts:
+            counts[name] -= 1
+            if not counts[name]:
+                del counts[name]
+            return True
+    return False
 
 
 def check(fault: VenueFault) -> str:

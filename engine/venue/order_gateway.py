@@ -20,8 +20,9 @@ from engine.kalshi.messages import (
 )
 from engine.venue import order as o
 from engine.venue import order_groups as g
+from engine.venue import refusals as r
 from engine.venue.buckets import Buckets
-from engine.venue.exchange import Exchange
+from engine.venue.exchange import SUBACCOUNT_MAX, Exchange
 from engine.venue.order_groups import Group
 from engine.venue.reports import ExchangeEvent
 from engine.venue.sessions import CONDITIONALLY_REQUIRED, RATE_LIMITED, UNSUPPORTED_TYPE, Connection
@@ -185,6 +186,10 @@ class OrderGateway:
                 seq, "UOG", OTHER, "the limit must be 1 to 1,000,000", now, group.group_id
             )
             return
+        if message.order_group_action in {g.DELETE, g.TRIGGER} and self._exchange.paused == "exchange":
+            # they cancel, and in an exchange pause not even cancels work (venue.md section 2)
+            connection.business_reject(seq, "UOG", OTHER, r.EXCHANGE_PAUSED.text, now, group.group_id)
+            return
         self._change_group(connection, group, message, now)
 
     def _create_group(self, connection: Connection, message: OrderGroupRequest, seq: int, now: Now) -> None:
@@ -192,6 +197,9 @@ class OrderGateway:
         limit = message.order_group_contracts_limit
         if limit is None or not _is_limit(limit):
             connection.business_reject(seq, "UOG", OTHER, "the limit must be 1 to 1,000,000", now)
+            return
+        if message.alloc_account is not None and not 0 <= message.alloc_account <= SUBACCOUNT_MAX:
+            connection.business_reject(seq, "UOG", OTHER, r.CUSTOMER_ACCOUNT_NOT_FOUND.text, now)
             return
         self._exchange.groups_made += 1
         group_id = g.group_id_of(self._exchange.groups_made)

@@ -60,6 +60,9 @@ CXL_INVALID_QTY: Final = Refusal(2, "INVALID_AMEND_QTY_FOR_ORDER")
 CXL_FILLED: Final = Refusal(2, "CANNOT_UPDATE_FILLED_ORDER")
 CXL_DUPLICATE: Final = Refusal(6, "ORDER_ALREADY_EXISTS")
 CXL_SELF_CROSS: Final = Refusal(18, "SELF_CROSS_ATTEMPT")
+CXL_TICK: Final = Refusal(
+    18, "INVALID_ORDER"
+)  # 18 is for price increments; its text is documented for self-crosses only
 CXL_MISMATCH: Final = Refusal(
     99, "INVALID_ORDER"
 )  # 54, 55 or 79 differ from the order, a price form or a price band

@@ -189,7 +189,9 @@ class Reporter:
     def new_refused(self, owner: Owner, request: NewOrderSingle, refusal: Refusal) -> None:
         """Report a new order that was refused."""
         key = self.next_key()
-        report = self._without_order(request, o.REJECTED, f"{key[0]};{key[1]}", refusal)
+        original_qty = owner.flags.original_qty
+        exec_id = f"{key[0]};{key[1]}"
+        report = self._without_order(request, o.REJECTED, exec_id, refusal, original_qty=original_qty)
         self._events.append(Report(owner, report, key))
 
     def pending_new(self, owner: Owner, request: NewOrderSingle) -> None:
@@ -199,7 +201,13 @@ class Reporter:
             self._events.append(Report(owner, report, None))
 
     def _without_order(
-        self, request: NewOrderSingle, exec_type: str, exec_id: str, refusal: Refusal | None
+        self,
+        request: NewOrderSingle,
+        exec_type: str,
+        exec_id: str,
+        refusal: Refusal | None,
+        *,
+        original_qty: bool = False,
     ) -> ExecutionReport:
         return ExecutionReport(
             order_id=NO_ORDER,
@@ -211,7 +219,8 @@ class Reporter:
             symbol=request.symbol,
             leaves_qty=0 if refusal else request.order_qty,
             cum_qty=0,
-            order_qty=request.order_qty,
+            # 21008: with N it is LeavesQty + CumQty, which is nothing of a refused order
+            order_qty=request.order_qty if original_qty or not refusal else 0,
             last_mkt=EXCHANGE_INDEX,
             ord_rej_reason=refusal.reason if refusal else None,
             price=request.price,

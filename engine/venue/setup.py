@@ -4,8 +4,9 @@ from engine.common.fixed_point import parse_fixed, parse_money
 from engine.config import Config, VenueConfig
 from engine.venue.accounts import Account, Market
 from engine.venue.buckets import Buckets, Budget, budget_of
-from engine.venue.exchange import Exchange, Terms
+from engine.venue.exchange import Exchange
 from engine.venue.flow import MAKER, TAKER, FlowMarket
+from engine.venue.terms import Terms
 
 
 def exchange_of(config: Config, venue: VenueConfig, names: list[str]) -> Exchange:

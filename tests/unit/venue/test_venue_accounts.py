@@ -38,10 +38,10 @@ def test_margin_is_due_on_the_worse_side_and_closing_is_always_covered():
     ten = 100_000 * 100  # one contract at 10 dollars: one dollar of margin
     assert account.covers(markets, marks, "M", BUY, ten)
     assert not account.covers(markets, marks, "M", BUY, ten + 100)
-    account.reserve("M", BUY, ten)
+    account.reserve("M", BUY, ten, 10)
     assert account.covers(markets, marks, "M", SELL, ten)  # the other side does not add to the worse case
     assert not account.covers(markets, marks, "M", BUY, 100_000)
-    account.reserve("M", BUY, -ten)
+    account.reserve("M", BUY, -ten, -10)
     account.trade(MARKET, BUY, 100_000, 100, 0)
     account.cash = -5
     assert account.covers(markets, marks, "M", SELL, ten)

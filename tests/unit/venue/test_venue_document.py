@@ -18,7 +18,7 @@ def read(*parts):
 
 def test_every_test_that_the_document_names_exists():
     known = set()
-    for folder in ("unit/venue", "integration", "simulation"):
+    for folder in ("unit/venue", "golden", "integration", "simulation"):
         for name in os.listdir(os.path.join(ROOT, "tests", folder)):
             if name.endswith(".py"):
                 known.update(re.findall(r"^def (test_\w+)", read("tests", folder, name), re.MULTILINE))

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from engine.common.clock import SECOND, Now, parse_fix_time
 from engine.kalshi.messages import NewOrderSingle, OrderCancelReplaceRequest, OrderCancelRequest
+from engine.venue import refusals as r
 from engine.venue.accounts import Account, Market
-from engine.venue.exchange import Exchange, Terms
+from engine.venue.exchange import Exchange
 from engine.venue.flow import MAKER, TAKER, Flow, FlowMarket
 from engine.venue.order import Flags, Owner
 from engine.venue.order_groups import Group, group_id_of
 from engine.venue.reports import CancelRefused, Print, Report
+from engine.venue.terms import Fault, Terms
 
 T0 = parse_fix_time("20261124-15:00:00.000")
 FULL = Flags(ioc_cancel_report=True, original_qty=True, skip_pending=True, expired_status=True)
@@ -270,6 +272,10 @@ def test_an_amend_to_what_is_filled_cancels_and_below_is_refused():
     assert desk.replace("a", "a2", "a1", 100) == ["a a2 refused 2 (2) INVALID_AMEND_QTY_FOR_ORDER 1"]
     assert desk.replace("a", "a3", "a1", 200) == ["a a3 4/4 leaves 0 cum 200"]
     assert desk.replace("b", "s2", "s1", 300, side="2") == ["b s2 refused 2 (2) CANNOT_UPDATE_FILLED_ORDER 2"]
+    desk.new("a", "b1", "1", 300, 100_000)
+    assert desk.replace("a", "b2", "b1", 0) == [
+        "a b2 4/4 leaves 0 cum 0"
+    ]  # nothing is filled, nothing is wanted
 
 
 def test_an_amend_across_the_book_trades_after_its_replaced():
@@ -380,9 +386,9 @@ def test_closed_orders_are_forgotten_after_three_hours():
 @pytest.mark.parametrize(
     ("fault", "line", "rests"),
     [
-        ("unavailable", "EXCHANGE_UNAVAILABLE", False),
-        ("unavailable_applied", "EXCHANGE_UNAVAILABLE", True),
-        ("internal_error", "INTERNAL_ERROR", False),
+        (Fault("unavailable", r.EXCHANGE_UNAVAILABLE), "EXCHANGE_UNAVAILABLE", False),
+        (Fault("unavailable_applied", r.EXCHANGE_UNAVAILABLE), "EXCHANGE_UNAVAILABLE", True),
+        (Fault("refuse", r.INTERNAL_ERROR), "INTERNAL_ERROR", False),
     ],
 )
 def test_unavailable_may_or_may_not_be_applied_and_internal_error_never_is(fault, line, rests):
@@ -394,7 +400,64 @@ def test_unavailable_may_or_may_not_be_applied_and_internal_error_never_is(fault
     events = desk.exchange.new_order(desk.owners["a"], request, desk.now)
     assert told(event for event in events if not event.hidden) == [f"a a1 8/8 leaves 0 cum 0 (99) {line}"]
     assert bool(desk.exchange.open) is rests
-    assert desk.exchange.fault == ""
+    assert desk.exchange.fault is None
+
+
+@pytest.mark.parametrize("of", ["replace", "cancel"])
+@pytest.mark.parametrize("applied", [True, False])
+def test_an_amend_or_cancel_may_be_unavailable_too(of, applied):
+    """35=9 with EXCHANGE_UNAVAILABLE says nothing of what became of it; drop copy has the report when it was applied."""
+    desk = Desk()
+    desk.new("a", "a1", "1", 300, 100_000)
+    kind = "unavailable_applied" if applied else "unavailable"
+    desk.exchange.fault = Fault(kind, r.EXCHANGE_UNAVAILABLE, of=of)
+    assert desk.new("b", "b1", "1", 100, 99_900) == [
+        "b b1 0/0 leaves 100 cum 0"
+    ]  # the fault is not for new orders
+    owner = desk.owners["a"]
+    if of == "cancel":
+        request = OrderCancelRequest(cl_ord_id="x", orig_cl_ord_id="a1", symbol="M", side="1")
+        events = desk.exchange.cancel(owner, request, desk.now)
+    else:
+        request = OrderCancelReplaceRequest(
+            cl_ord_id="x", orig_cl_ord_id="a1", symbol="M", side="1", order_qty=200
+        )
+        events = desk.exchange.replace(owner, request, desk.now)
+    hidden = [event for event in events if isinstance(event, Report) and event.hidden]
+    rest = [event for event in events if event not in hidden]
+    assert told(rest) == [f"a x refused {'1' if of == 'cancel' else '2'} (99) EXCHANGE_UNAVAILABLE 0"]
+    assert [event.report.exec_type for event in hidden] == (
+        [] if not applied else ["4" if of == "cancel" else "5"]
+    )
+    left = {True: {"cancel": [], "replace": [200]}, False: {"cancel": [300], "replace": [300]}}[applied][of]
+    assert [order.leaves for order in desk.exchange.open.values() if order.account == "a"] == left
+
+
+def test_what_open_orders_may_still_trade_is_counted_as_they_change():
+    """The market's own limits are held against it; it is what the open orders say, whatever happened to them."""
+    desk = Desk()
+    desk.new("a", "a1", "1", 300, 100_000)
+    desk.new("a", "a2", "1", 500, 99_900)
+    desk.new("b", "s1", "2", 400, 99_900)
+    desk.replace("a", "a3", "a2", 600)
+    desk.replace("a", "a4", "a3", 200)
+    desk.new("b", "i1", "2", 900, 99_900, time_in_force="3")
+    desk.new("a", "a5", "1", 700, 99_000)
+    desk.cancel("a", "x", "a5")
+    for account in desk.exchange.accounts.values():
+        held = account.position("M")
+        mine = [order for order in desk.exchange.open.values() if order.account == account.name]
+        assert held.buy_qty == sum(order.leaves for order in mine if order.side == 1)
+        assert held.sell_qty == sum(order.leaves for order in mine if order.side == 2)
+
+
+def test_a_price_off_the_markets_tick_is_refused():
+    """103=11 of a new order, 102=18 (price increment) of an amend."""
+    desk = Desk()
+    desk.exchange.markets["M"] = Market(symbol="M", price=100_000, tick=100)
+    assert desk.new("a", "a1", "1", 100, 100_050) == ["a a1 8/8 leaves 0 cum 0 (11) INVALID_ORDER"]
+    desk.new("a", "a2", "1", 100, 100_000)
+    assert desk.replace("a", "a3", "a2", 100, 100_050) == ["a a3 refused 2 (18) INVALID_ORDER 0"]
 
 
 def test_a_triggered_group_cancels_its_orders_and_refuses_new_ones():

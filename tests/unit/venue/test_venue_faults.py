@@ -161,6 +161,64 @@ def test_a_report_is_sent_behind_those_that_follow_it_or_after_half_a_second():
     assert len(ids) == 4 and ids == sorted(ids, key=lambda text: tuple(map(int, text.split(";"))))
 
 
+def test_faults_of_reports_are_for_one_session_only():
+    """By the session's name, by one connection's link; the others hear everything once."""
+    world = World()
+    first, second = on(world), on(world, "KalshiRT", "key-2")
+    listener = on(world, "KalshiNR", "key-dc", "21011=Y|20126=Y|")
+    assert world.fault("lose_report", "KalshiRT") == "ok"
+    assert len(first.say("D", order("c1", 1, 1, "9.5000"))) == 1
+    assert second.say("D", order("d1", 1, 1, "9.5000")) == []
+    assert len(second.say("D", order("d2", 1, 1, "9.5000"))) == 1
+    world.fault("duplicate_report", first.link, count="2")
+    assert len(second.say("D", order("d3", 1, 1, "9.5000"))) == 1
+    assert [len(first.say("D", order(f"c{n}", 1, 1, "9.5000"))) for n in (2, 3, 4)] == [2, 2, 1]
+    world.fault("reorder_report", "KalshiNR")
+    assert first.say("D", order("c5", 1, 1, "9.5000")) == []
+    assert len(second.say("D", order("d4", 1, 1, "9.5000"))) == 1
+    assert ["|11=c6|" in text for text in first.say("D", order("c6", 1, 1, "9.5000"))] == [True, False]
+    assert len(listener.heard()) == 10
+    world.fault("lose_report", listener.link)
+    first.say("D", order("c7", 1, 1, "9.5000"))
+    assert listener.heard() == []
+    assert world.fault("lose_report", "KalshiNR/99") == "there is no connection KalshiNR/99"
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "text"),
+    [
+        ("exchange_unavailable", {}, "EXCHANGE_UNAVAILABLE"),
+        ("internal_error", {}, "INTERNAL_ERROR"),
+        ("refuse", {"text": "MARKET_INACTIVE"}, "MARKET_INACTIVE"),
+        ("stale", {}, ""),
+    ],
+)
+def test_faults_of_orders_are_for_one_session_only(kind, more, text):
+    world = World()
+    first, second = on(world), on(world, "KalshiRT", "key-2")
+    for where in ("KalshiRT", second.link):
+        assert world.fault(kind, where, **more) == "ok"
+        assert "|150=0|" in first.say("D", order(f"c{where}", 1, 1, "9.5000"))[0]
+        (refused,) = second.say("D", order(f"d{where}", 1, 1, "9.5000"))
+        assert "|150=8|" in refused and (not text or refused.endswith(f"|58={text}|"))
+        assert "|150=0|" in second.say("D", order(f"e{where}", 1, 1, "9.5000"))[0]
+    assert world.fault(kind, "KalshiMD", **more) == "there is no order-entry session KalshiMD"
+
+
+def test_an_amend_or_cancel_is_unavailable_on_command():
+    world = World()
+    client = on(world)
+    client.say("D", order("c1", 1, 2, "9.5000"))
+    world.fault("exchange_unavailable", of="replace", applied="yes")
+    (text,) = client.say("G", "11=c2|41=c1|38=1|40=2|54=1|55=BTC-PERP|")
+    assert "35=9|" in text and text.endswith("|434=2|102=99|58=EXCHANGE_UNAVAILABLE|")
+    assert world.truth().orders[0].qty == 100
+    world.fault("internal_error", of="cancel")
+    (text,) = client.say("F", "11=c3|41=c2|54=1|55=BTC-PERP|")
+    assert "35=9|" in text and text.endswith("|434=1|102=99|58=INTERNAL_ERROR|")
+    assert len(world.truth().orders) == 1
+
+
 @pytest.mark.parametrize("text", sorted(r.NAMED))
 def test_every_documented_refusal_comes_on_command(text):
     """venue.md 4: Text(58) with the OrdRejReason(103) that it comes as; nothing is applied."""

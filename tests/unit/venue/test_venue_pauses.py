@@ -101,7 +101,9 @@ def test_an_exchange_pause_lets_not_even_cancels_through():
     world = World()
     client = on(world)
     client.say("D", order("c1", 1, 10, "9.5000", "59=1|21006=Y|"))
-    client.say("D", order("c2", 1, 10, "9.4000"))
+    client.say("UOG", "20131=1|20132=5|")
+    group = "6f726472-0000-4000-8000-000000000001"
+    client.say("D", order("c2", 1, 10, "9.4000", f"59=1|526={group}|"))
     assert world.fault("exchange_pause") == "ok"
     assert "|11=c1|" in client.heard()[0]
     assert client.say("F", "11=c3|41=c2|54=1|55=BTC-PERP|")[0].endswith("|58=EXCHANGE_PAUSED|")
@@ -109,6 +111,10 @@ def test_an_exchange_pause_lets_not_even_cancels_through():
         "|103=2|44=9.4000|60=20261124-15:00:00.000|58=EXCHANGE_PAUSED|"
     )
     assert bodies(client.say("q", "11=m|530=6|"))[0].endswith("|531=0|532=99|")
+    for action in "43":  # trigger and delete of a group would cancel
+        (answer,) = bodies(client.say("UOG", f"20131={action}|20130={group}|"))
+        assert answer.endswith(f"|372=UOG|379={group}|380=0|58=EXCHANGE_PAUSED|")
+    assert len(world.truth().orders) == 1
     world.fault("resume")
     assert "|150=4|" in client.say("F", "11=c5|41=c2|54=1|55=BTC-PERP|")[0]
 

@@ -220,7 +220,7 @@ def test_an_empty_write_bucket_is_said_and_nothing_applied():
     client = on(world)  # Logon is counted: 10 of 20
     assert bodies(client.say("D", order("c1", 1, 10, "9.5000")))[0].startswith("35=8|")
     assert bodies(client.say("D", order("c2", 1, 10, "9.5000"))) == [
-        "35=j|45=3|372=D|380=8|58=rate limit exceeded|"
+        "35=j|45=3|372=D|379=c2|380=8|58=rate limit exceeded|"
     ]
     assert bodies(client.say("1", "112=free|")) == ["35=0|112=free|"]
     assert [entry.cl_ord_id for entry in world.truth().orders] == ["c1"]
@@ -383,6 +383,21 @@ def test_order_groups_over_the_wire():
     assert bodies(client.say("UOG", f"20131=3|20130={group[:-1]}9|"))[0].startswith("35=j|45=10|372=UOG|")
     client.say("UOG", f"20131=3|20130={group}|")
     assert world.truth().orders == []
+    assert bodies(client.say("UOG", "20131=1|20132=5|79=64|")) == [
+        "35=j|45=12|372=UOG|380=0|58=CUSTOMER_ACCOUNT_NOT_FOUND|"
+    ]
+
+
+def test_a_refused_order_is_nothing_without_21008():
+    """venue.md section 2: with 21008=N OrderQty(38) is LeavesQty + CumQty, of refused and cancelled orders too."""
+    world = World()
+    client = on(world, flags="21011=Y|")
+    (refused,) = client.say("D", order("c1", 1, 3, "0.0000"))
+    assert "|150=8|" in refused and "|151=0.00|14=0.00|" in refused and "|38=0.00|" in refused
+    (made,) = client.say("D", order("c1", 1, 3, "9.5000"))
+    assert "|38=3.00|" in made
+    (gone,) = client.say("F", "11=x|41=c1|54=1|55=BTC-PERP|")
+    assert "|150=4|" in gone and "|38=0.00|" in gone
 
 
 def test_faults_lose_double_and_hide_reports():
