@@ -226,7 +226,7 @@ def test_a_malformed_override_says_how_to_write_it(override):
         ('venue.accounts=["a b"]', "venue.accounts: 'a b' must be letters"),
         ("venue.sending_time_tolerance_s=0", "venue.sending_time_tolerance_s: 0 must be 1 to 3600"),
         ("venue.ports.KalshiXX=1", "venue.ports: 'KalshiXX' is not one of KalshiNR"),
-        ("venue.markets.ETH-PERP.levels=0", 'venue.markets."ETH-PERP".levels: 0 must be 1 to 10000'),
+        ("venue.markets.ETH-PERP.levels=-1", 'venue.markets."ETH-PERP".levels: -1 must be 0 to 10000'),
         ("sessions.listener={target_comp_id='KalshiNR', skip_pending_exec_reports=false}", "sessions.listener.skip_pending_exec_reports: false, but a listener"),
     ],
 )  # fmt: skip
