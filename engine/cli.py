@@ -89,6 +89,18 @@ def _process(argv: list[str]) -> int:
     return run_process(arguments.name, arguments.run, dry_run=arguments.dry_run)
 
 
+def _snapshot(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m engine snapshot", description="Make a snapshot of a process's journal."
+    )
+    parser.add_argument("name")
+    parser.add_argument("--run", required=True)
+    arguments = parser.parse_args(argv)
+    from engine.runtime.child import snapshot
+
+    return snapshot(arguments.name, arguments.run)
+
+
 def _check_strategy(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m engine check-strategy", description="Load one strategy and validate its settings."
@@ -127,6 +139,7 @@ def _dispatch(argv: list[str]) -> int:
         "launch": _launch,
         "check": lambda rest: _launch(["--check", *rest]),
         "process": _process,
+        "snapshot": _snapshot,
         "check-strategy": _check_strategy,
     }.get(command)
     if own is not None:

@@ -101,6 +101,7 @@ class Actor:
 
     name: str = ""
     tells_only_committed: bool = False
+    takes_snapshots: bool = False
 
     def __init__(self, out: Outbox) -> None:
         self.out = out
@@ -110,6 +111,18 @@ class Actor:
 
     def replay(self, entry: msgspec.Struct) -> None:
         """Take one committed journal entry back in, before `start`; must not emit."""
+
+    def dump(self) -> bytes:
+        """Return all that `replay` made, for a snapshot: `load` into a new actor, it goes on as if it had replayed."""
+        raise NotImplementedError
+
+    def load(self, state: bytes) -> None:
+        """Take what `dump` returned, instead of the entries before it. Raises msgspec.MsgspecError and has taken nothing."""
+        raise NotImplementedError
+
+    def snapshot_of(self) -> str:
+        """Name the configured facts that `replay` depends on: a snapshot made with others is worth nothing."""
+        return ""
 
     def start(self, now: Now) -> None:
         """Begin work, after the journal was replayed."""

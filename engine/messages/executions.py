@@ -22,6 +22,8 @@ def tape_topic(strategy: int) -> str:
 class OrderState(StrEnum):
     """Where an order is in its life (docs/orders.md). The last five are terminal."""
 
+    __hash__ = str.__hash__  # Enum's own is a Python function, and tables are asked by states for every event
+
     SUBMITTING = "SUBMITTING"  # journalled and given to the session, not answered
     PENDING_NEW = "PENDING_NEW"
     NEW = "NEW"
@@ -45,6 +47,8 @@ TERMINAL = frozenset(
 
 class EventKind(StrEnum):
     """What happened."""
+
+    __hash__ = str.__hash__
 
     SUBMITTED = "submitted"  # a new order is about to go on the wire
     REPLACE_SUBMITTED = "replace_submitted"

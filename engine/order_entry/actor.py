@@ -74,6 +74,7 @@ from engine.order_entry.desk import Client, Desk
 from engine.order_entry.recovery import Clearing, Recovery
 from engine.order_entry.reports import Reports, copy_of, exec_key
 from engine.orders.ledger import Ledger
+from engine.orders.saved import SavedLedger
 
 LINK: Final = "order_entry"
 BEAT_NS: Final = 100 * MS
@@ -81,6 +82,12 @@ PACE_NS_MIN: Final = 10 * MS
 EPOCH_AHEAD_MS: Final = 24 * 60 * 60 * 1000
 """A guard's epoch is its wall clock's ms, or one more than its last: what is further ahead of ours is nobody's."""
 _RESET_SEQ_NUM_FLAG: Final = 141
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What a snapshot holds: all that `replay` made."""
+
+    ledger: SavedLedger
 
 
 class OrderEntry(Actor):
@@ -98,6 +105,7 @@ class OrderEntry(Actor):
     name = "order_entry"
 
     tells_only_committed = True
+    takes_snapshots = True
 
     def __init__(
         self,
@@ -115,6 +123,7 @@ class OrderEntry(Actor):
         self._session = session.target_comp_id
         self._retransmits = session.target_comp_id == "KalshiRT"
         multipliers = {symbol: i.contract_multiplier for symbol, i in config.instruments.items()}
+        self._multipliers = multipliers
         self.ledger = Ledger(multipliers, exec_key)
         self.desk = Desk(out, self.ledger)
         self.recovery = Recovery(self.desk)
@@ -144,6 +153,15 @@ class OrderEntry(Actor):
     def replay(self, entry: msgspec.Struct) -> None:
         assert isinstance(entry, OrderEvent), "the order journal holds order events only"
         self.ledger.apply(entry)
+
+    def dump(self) -> bytes:
+        return msgspec.msgpack.encode(State(ledger=self.ledger.save()))
+
+    def load(self, state: bytes) -> None:
+        self.ledger.restore(msgspec.msgpack.decode(state, type=State).ledger)
+
+    def snapshot_of(self) -> str:
+        return repr(sorted(self._multipliers.items()))
 
     def start(self, now: Now) -> None:
         random_bits = int(self._rng() * (1 << 30)) if self._rng is not None else 0

@@ -17,6 +17,7 @@ Rules (venue.md section 4, design section 5):
 * a foreign order is named by its OrderID, because every request on it changes its ClOrdID.
 """
 
+from collections import OrderedDict
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -89,10 +90,10 @@ def _content(report: ReportCopy) -> Content:
     return Content(report.exec_type, report.cl_ord_id[:64], report.last_qty, report.last_px)
 
 
-def _keep_recent(recent: dict[str, _Kept], key: str, value: _Kept) -> None:
+def _keep_recent(recent: OrderedDict[str, _Kept], key: str, value: _Kept) -> None:
     recent[key] = value
     if len(recent) > _RECENT:
-        del recent[next(iter(recent))]
+        recent.popitem(last=False)
 
 
 def copy_of(report: ExecutionReport) -> ReportCopy:
@@ -138,9 +139,11 @@ class Reports:
         self.recovery = recovery
         self._silent_end = silent_end
         self.ending: dict[str, int] = {}
-        self._contents: dict[str, Content] = {}  # of recent ExecIDs
-        self._refused: dict[str, None] = {}  # ExecIDs of recent reports that can't be true
-        self._missing: dict[str, int] = {}  # by order, how far the venue's CumQty was ahead of ours
+        self._contents: OrderedDict[str, Content] = OrderedDict()  # of recent ExecIDs
+        self._refused: OrderedDict[str, None] = OrderedDict()  # ExecIDs of recent reports that can't be true
+        self._missing: OrderedDict[str, int] = (
+            OrderedDict()
+        )  # by order, how far the venue's CumQty was ahead of ours
 
     # -- execution reports
 

@@ -9,7 +9,7 @@ copy looks back. What falls out of these is only needed for reports that the ven
 """
 
 import hashlib
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Final, NamedTuple
@@ -27,6 +27,7 @@ from engine.messages.executions import (
 )
 from engine.orders.order import TRANSITIONS, ExecKey, Numbers, Order
 from engine.orders.position import Positions
+from engine.orders.saved import SavedClosed, SavedLedger
 
 TAPE_KEPT: Final = 65_536
 CLOSED_KEPT: Final = 10_000
@@ -65,12 +66,15 @@ class Ledger:
         self.positions = Positions(multipliers, exec_key)
         self.tape: deque[OrderEvent] = deque(maxlen=TAPE_KEPT)
         self._tape_of: dict[int, deque[OrderEvent]] = {}  # the same events by strategy
-        self.exec_ids: dict[str, None] = {}
+        self.exec_ids: set[str] = set()
         self.exec_key = exec_key
         self._by_id: dict[str, Order] = {}
         self._by_order_id: dict[str, Order] = {}
-        self._closed: dict[str, Order] = {}
+        # The oldest leaves these first. Asking a dict for its first key walks over all that left since it last grew.
+        self._closed: OrderedDict[str, Order] = OrderedDict()
         self._closed_ids: dict[str, Closed] = {}
+        self._closed_order: deque[str] = deque()
+        self._exec_order: deque[str] = deque()
 
     # -- asking
 
@@ -139,9 +143,10 @@ class Ledger:
     def _remember_exec_id(self, exec_id: str) -> None:
         exec_ids = self.exec_ids
         assert exec_id not in exec_ids, f"ExecID {exec_id} is on the tape already"
-        exec_ids[exec_id] = None
+        exec_ids.add(exec_id)
+        self._exec_order.append(exec_id)
         if len(exec_ids) > EXEC_IDS_KEPT:
-            del exec_ids[next(iter(exec_ids))]
+            exec_ids.discard(self._exec_order.popleft())
 
     def _apply_to_order(self, event: OrderEvent) -> None:
         key, state = event.order, event.state
@@ -189,14 +194,16 @@ class Ledger:
         self.orders.pop(key, None)
         self._closed[key] = order
         if len(self._closed) > CLOSED_KEPT:
-            self._forget(self._closed.pop(next(iter(self._closed))))
+            self._forget(self._closed.popitem(last=False)[1])
 
     def _remember_closed(self, ids: Iterable[str], closed: Closed) -> None:
         closed_ids = self._closed_ids
         for each in ids:
+            if each not in closed_ids:
+                self._closed_order.append(each)
             closed_ids[each] = closed
         while len(closed_ids) > CLOSED_IDS_KEPT:
-            del closed_ids[next(iter(closed_ids))]
+            del closed_ids[self._closed_order.popleft()]
 
     def _forget(self, order: Order) -> None:
         for cl_ord_id in order.ids:
@@ -204,6 +211,64 @@ class Ledger:
                 del self._by_id[cl_ord_id]
         if self._by_order_id.get(order.event.order_id) is order:
             del self._by_order_id[order.event.order_id]
+
+    # -- snapshots
+
+    def save(self) -> SavedLedger:
+        """Return everything, for a snapshot."""
+        number: dict[int, int] = {}  # by identity: what is named twice is one order
+        orders: list[Order] = []
+
+        def place(order: Order) -> int:
+            found = number.get(id(order))
+            if found is None:
+                found = number[id(order)] = len(orders)
+                orders.append(order)
+            return found
+
+        left: dict[Closed, int] = {}
+        closed_of = [left.setdefault(self._closed_ids[each], len(left)) for each in self._closed_order]
+        open_orders = [place(order) for order in self.orders.values()]
+        lately_closed = [place(order) for order in self._closed.values()]
+        by_id = [(cl_ord_id, place(order)) for cl_ord_id, order in self._by_id.items()]
+        by_order_id = [(order_id, place(order)) for order_id, order in self._by_order_id.items()]
+        return SavedLedger(
+            tape_no=self.tape_no,
+            strategy_nos=list(self.strategy_nos.items()),
+            orders=[order.save() for order in orders],
+            open_orders=open_orders,
+            unknown=list(self.unknown),
+            lately_closed=lately_closed,
+            by_id=by_id,
+            by_order_id=by_order_id,
+            closed=[SavedClosed(*closed) for closed in left],
+            closed_ids=list(self._closed_order),
+            closed_of=closed_of,
+            exec_ids=list(self._exec_order),
+            tape=list(self.tape),
+            positions=self.positions.save(),
+        )
+
+    def restore(self, saved: SavedLedger) -> None:
+        """Take a snapshot's content into a ledger that is new."""
+        assert not self.tape_no, "only a new ledger is restored"
+        orders = [Order.restored(each) for each in saved.orders]
+        closed = [Closed(each.strategy, each.order, each.state, each.concluded) for each in saved.closed]
+        self.tape_no = saved.tape_no
+        self.strategy_nos = dict(saved.strategy_nos)
+        self.orders = {orders[no].event.order: orders[no] for no in saved.open_orders}
+        self.unknown = dict.fromkeys(saved.unknown)
+        self._closed = OrderedDict((orders[no].event.order, orders[no]) for no in saved.lately_closed)
+        self._by_id = {cl_ord_id: orders[no] for cl_ord_id, no in saved.by_id}
+        self._by_order_id = {order_id: orders[no] for order_id, no in saved.by_order_id}
+        self._closed_order = deque(saved.closed_ids)
+        self._closed_ids = {
+            each: closed[no] for each, no in zip(saved.closed_ids, saved.closed_of, strict=True)
+        }
+        self.exec_ids, self._exec_order = set(saved.exec_ids), deque(saved.exec_ids)
+        for event in saved.tape:
+            self._keep(event)
+        self.positions.restore(saved.positions)
 
     # -- telling
 
@@ -248,7 +313,7 @@ class Ledger:
             sorted((cl_ord_id, order.event.order) for cl_ord_id, order in self._by_id.items()),
             sorted((order_id, order.event.order) for order_id, order in self._by_order_id.items()),
             list(self.unknown),
-            list(self.exec_ids),
+            list(self._exec_order),
             self.positions.content(),
             [event.tape_no for event in self.tape],
         ]

@@ -36,6 +36,7 @@ import msgspec
 
 from engine.messages.commands import CancelOrder, NewOrder, ReplaceOrder
 from engine.messages.executions import TERMINAL, EventKind, OrderEvent, OrderState, ReportCopy, Source
+from engine.orders.saved import SavedOrder
 
 ExecKey = tuple[int, ...]
 Numbers = tuple[int, int]  # tape_no, strategy_no
@@ -279,6 +280,34 @@ class Order:
             self.reopened = self.reopened or event.state is _S.UNKNOWN
             told = event.kind in _ENDS or (event.kind is _K.TRADE and event.state is _S.FILLED)
             self.concluded = event.state in TERMINAL and not told
+
+    def save(self) -> SavedOrder:
+        """Return everything, for a snapshot."""
+        return SavedOrder(
+            event=self.event,
+            ids=list(self.ids),
+            requests=[(request_id, *pending) for request_id, pending in self.requests.items()],
+            heard_of=self.heard_of,
+            pending_new=self.pending_new,
+            concluded=self.concluded,
+            reopened=self.reopened,
+            terms_key=self.terms_key,
+        )
+
+    @classmethod
+    def restored(cls, saved: SavedOrder) -> "Order":
+        """Return the order that was saved."""
+        order = cls(saved.event)
+        order.ids = dict.fromkeys(saved.ids)
+        order.requests = {
+            request_id: Pending(replace, price, qty) for request_id, replace, price, qty in saved.requests
+        }
+        order.heard_of = saved.heard_of
+        order.pending_new = saved.pending_new
+        order.concluded = saved.concluded
+        order.reopened = saved.reopened
+        order.terms_key = saved.terms_key
+        return order
 
     def content(self) -> list[object]:
         """Return everything, in a fixed order, for the digest."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from engine.common.fixed_point import notional
 from engine.messages.commands import Side
 from engine.messages.executions import EventKind, OrderEvent, PositionState
+from engine.orders.saved import SavedPositions, SavedWord
 
 ExecKey = tuple[int, ...]
 
@@ -73,6 +74,22 @@ class Position:
             self.buy_qty,
             self.sell_qty,
         )
+
+    @classmethod
+    def restored(cls, totals: tuple[int, ...]) -> "Position":
+        """Return the position that has these totals."""
+        position = cls()
+        (
+            position.qty,
+            position.cost,
+            position.realised,
+            position.fees,
+            position.volume,
+            position.fills,
+            position.buy_qty,
+            position.sell_qty,
+        ) = totals
+        return position
 
     def state(self, symbol: str, strategy: int | None, *, known: bool) -> PositionState:
         """Return it as the bus says it."""
@@ -208,6 +225,28 @@ class Positions:
                 for symbol, position in self.account.items()
             ]
         return states
+
+    def save(self) -> SavedPositions:
+        """Return everything, for a snapshot."""
+        return SavedPositions(
+            account=[(symbol, position.totals()) for symbol, position in self.account.items()],
+            of=[(slot, symbol, position.totals()) for (slot, symbol), position in self.of.items()],
+            known=[(symbol, qty, cost) for symbol, (qty, cost) in self.known.items()],
+            said=[
+                SavedWord(symbol, word.key, word.position, word.said, word.last_px)
+                for symbol, word in self.said.items()
+            ],
+        )
+
+    def restore(self, saved: SavedPositions) -> None:
+        """Take a snapshot's content."""
+        self.account = {symbol: Position.restored(totals) for symbol, totals in saved.account}
+        self.of = {(slot, symbol): Position.restored(totals) for slot, symbol, totals in saved.of}
+        self.known = {symbol: (qty, cost) for symbol, qty, cost in saved.known}
+        for said in saved.said:
+            word = self.said[said.symbol] = VenueWord()
+            word.key, word.position, word.said = said.key, said.position, said.said
+            word.last_px = said.last_px
 
     def content(self) -> list[object]:
         """Return everything, in a fixed order, for the digest."""

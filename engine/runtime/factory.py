@@ -5,9 +5,9 @@ import random
 import secrets
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from engine.common.actor import Actor
+from engine.common.actor import Actor, Outbox
 from engine.common.ids import SLOT_OPERATOR, ClOrdIDs
 from engine.config import Config, SessionConfig
 from engine.errors import ConfigError
@@ -114,6 +114,26 @@ def build(name: str, config: Config, runtime: "ProcessRuntime", *, dry_run: bool
             )
         case _:
             raise ConfigError(f"there is no process {name!r}")
+
+
+class _Nowhere:
+    """The Outbox of an actor that only replays: everything goes nowhere."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
+def build_for_replay(name: str, config: Config) -> Actor:
+    """Build an actor that takes its journal in and does nothing else.
+
+    Raises:
+        ConfigError: this process's state has no snapshots.
+    """
+    if name != "order_entry":
+        raise ConfigError(f"{name} takes no snapshots of its journal; order_entry does")
+    from engine.order_entry.actor import OrderEntry
+
+    return OrderEntry(config, cast(Outbox, _Nowhere()), None, None, dry_run=True)
 
 
 def _build_venue(config: Config, runtime: "ProcessRuntime") -> Actor:

@@ -27,6 +27,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS journal_exec_id ON journal(exec_id) WHERE exec
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _INSERT = "INSERT INTO journal(no, wall_ns, kind, cl_ord_id, exec_id, message, hash) VALUES(?,?,?,?,?,?,?)"
+_SELECT = "SELECT no, wall_ns, kind, cl_ord_id, exec_id, message, hash FROM journal WHERE no > ? ORDER BY no"
 GENESIS: Final = bytes(32)
 RESERVE_BYTES: Final = 4 << 20
 _CHECKPOINT_PAGES = 2000
@@ -42,6 +43,16 @@ class Row(NamedTuple):
     exec_id: str | None
     message: bytes
     hash: bytes
+
+
+class Mark(NamedTuple):
+    """A place in a journal: a row and its hash, which stands for all rows before it."""
+
+    no: int
+    hash: bytes
+
+
+BEGINNING: Final = Mark(0, GENESIS)
 
 
 class Entry(NamedTuple):
@@ -67,6 +78,10 @@ class Journal:
         path: the file, made when it isn't there, readable by its owner only.
         synchronous: `normal` or `full`.
 
+    Attributes:
+        no, head: number and hash of the last row.
+        snapshot_no: the row of the snapshot that the last replay began with, 0 for none.
+
     Raises:
         JournalError: the file can't be opened or is no journal.
     """
@@ -89,6 +104,7 @@ class Journal:
             raise JournalError(f"{path}: can't be used as a journal: {error}") from error
         self.no: int = last[0] if last else 0
         self.head: bytes = last[1] if last else GENESIS
+        self.snapshot_no = 0
         self.healthy = True
         self._since_checkpoint = 0
         self._reserve = path + ".reserve"
@@ -158,20 +174,17 @@ class Journal:
                 self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
             self._make_reserve()
 
-    def replay(self, types: Any) -> Iterator[msgspec.Struct]:
-        """Yield every committed entry in order, checking the chain on the way.
+    def replay(self, types: Any, after: Mark = BEGINNING) -> Iterator[msgspec.Struct]:
+        """Yield every committed entry behind a mark in order, checking the chain on the way.
 
         Raises:
             JournalError: a row was changed, is missing, or is no message of the actor.
         """
-        decode = msgspec.msgpack.Decoder(types).decode
-        for row in verified_rows(self.path, self._db):
-            try:
-                yield decode(row.message)
-            except msgspec.MsgspecError as error:
-                raise JournalError(
-                    f"{self.path}: row {row.no} ({row.kind}) can't be read: {error}"
-                ) from error
+        yield from entries(self.path, self._db, types, after)
+
+    def has(self, mark: Mark) -> bool:
+        """Say whether the row that a mark names is there with its hash. Raises JournalError."""
+        return has_row(self.path, self._db, mark)
 
     def close(self) -> None:
         """Checkpoint and close."""
@@ -187,6 +200,7 @@ class NoJournal(Journal):
         self.path = path
         self.no = 0
         self.head = GENESIS
+        self.snapshot_no = 0
         self.healthy = True
 
     def append(self, entries: list[Entry], wall_ns: int) -> None:
@@ -204,36 +218,67 @@ class NoJournal(Journal):
     def idle(self) -> None:
         """Nothing to do."""
 
-    def replay(self, types: Any) -> Iterator[msgspec.Struct]:
+    def replay(self, types: Any, after: Mark = BEGINNING) -> Iterator[msgspec.Struct]:
         """Nothing was kept."""
-        del types
+        del types, after
         return iter(())
+
+    def has(self, mark: Mark) -> bool:
+        """Nothing was kept."""
+        return mark == BEGINNING
 
     def close(self) -> None:
         """Nothing to close."""
 
 
-def verified_rows(path: str, db: sqlite3.Connection) -> Iterator[Row]:
-    """Yield rows in order; raise JournalError at the first that was changed or is missing."""
-    head, expected = GENESIS, 1
+def _checked(path: str, db: sqlite3.Connection, after: Mark) -> Iterator[tuple[Any, ...]]:
+    # A million rows pass here at a start: no call a row but the hash's.
+    head, expected = after.hash, after.no + 1
+    sha256 = hashlib.sha256
     try:
-        for row in map(
-            Row._make,
-            db.execute(
-                "SELECT no, wall_ns, kind, cl_ord_id, exec_id, message, hash FROM journal ORDER BY no"
-            ),
-        ):
-            if row.no != expected:
-                raise JournalError(f"{path}: row {expected} is missing (the next one there is {row.no})")
-            head = row_hash(head, row.no, row.wall_ns, row.kind, row.cl_ord_id, row.exec_id, row.message)
-            if head != row.hash:
+        for row in db.execute(_SELECT, (after.no,)):
+            no, wall_ns, kind, cl_ord_id, exec_id, message, said = row
+            if no != expected:
+                raise JournalError(f"{path}: row {expected} is missing (the next one there is {no})")
+            text = f"{no}|{wall_ns}|{kind}|{cl_ord_id}|{exec_id or ''}|"
+            head = sha256(head + text.encode() + message).digest()
+            if head != said:
                 raise JournalError(
-                    f"{path}: row {row.no} was changed: its hash does not follow from the row before"
+                    f"{path}: row {no} was changed: its hash does not follow from the row before"
                 )
             yield row
             expected += 1
+    except (sqlite3.Error, TypeError) as error:  # a column that is no text or no blob was changed, too
+        raise JournalError(f"{path}: row {expected} can't be read: {error}") from error
+
+
+def verified_rows(path: str, db: sqlite3.Connection, after: Mark = BEGINNING) -> Iterator[Row]:
+    """Yield the rows behind a mark in order; raise JournalError at the first that was changed or is missing."""
+    return map(Row._make, _checked(path, db, after))
+
+
+def entries(
+    path: str, db: sqlite3.Connection, types: Any, after: Mark = BEGINNING
+) -> Iterator[msgspec.Struct]:
+    """Yield the entries behind a mark. Raises JournalError as `Journal.replay`."""
+    decode = msgspec.msgpack.Decoder(types).decode
+    for no, _, kind, _, _, message, _ in _checked(path, db, after):
+        try:
+            entry = decode(message)
+        except msgspec.MsgspecError as error:
+            raise JournalError(f"{path}: row {no} ({kind}) can't be read: {error}") from error
+        yield entry
+
+
+def has_row(path: str, db: sqlite3.Connection, mark: Mark) -> bool:
+    """Say whether the row that a mark names is there with its hash. Raises JournalError."""
+    if mark.no == 0:
+        return mark == BEGINNING
+    try:
+        found = db.execute("SELECT hash FROM journal WHERE no = ?", (mark.no,)).fetchone()
     except sqlite3.Error as error:
         raise JournalError(f"{path}: {error}") from error
+    return found is not None and found[0] == mark.hash
 
 
 def open_read_only(path: str) -> sqlite3.Connection:

@@ -36,6 +36,7 @@ from engine.config import Config
 from engine.errors import EngineError, JournalError
 from engine.messages import SCHEMA, control
 from engine.messages.topology import Pattern, may_send, process_names
+from engine.runtime import snapshots
 from engine.runtime.fix_log import FixLog
 from engine.runtime.halt_disk import HaltDisk
 from engine.runtime.journal import Entry, Journal
@@ -148,6 +149,7 @@ class ProcessRuntime:
         self.refused_sends = 0
         self._was_quiesced = False
         self.on_started: Callable[[], Any] | None = None
+        self._snapshotter: snapshots.Snapshotter | None = None
         self.until_ns: int | None = None  # mono_ns at which it ends by itself, as by SIGTERM
         for socket in self._eager:
             self.watch_fd(socket.fd, select.POLLIN, functools.partial(self._on_readable, socket))
@@ -519,6 +521,10 @@ class ProcessRuntime:
             self._beat(now)
             if self.journal is not None:
                 self.journal.idle()
+            if self._snapshotter is not None:
+                problem = self._snapshotter.look()
+                if problem:
+                    self.log("warning", problem)
             if self.fix_log is not None:
                 self.fix_log.flush()
         if self.until_ns is not None and now.mono_ns >= self.until_ns:
@@ -630,8 +636,11 @@ class ProcessRuntime:
     def run(self, actor: Actor, entry_types: Any = None) -> int:
         """Replay the journal, start the actor, turn until it is stopped; return the exit code."""
         if self.journal is not None and entry_types is not None:
-            for entry in self.journal.replay(entry_types):
-                actor.replay(entry)
+            why_not = snapshots.replay(self.journal, actor, entry_types)
+            if why_not:
+                self.log("info", f"the snapshot of the journal was not used: {why_not}")
+            if actor.takes_snapshots:
+                self._snapshotter = snapshots.Snapshotter(self.journal, self.name, self.run_dir)
         self.actor = actor
         signal.signal(signal.SIGTERM, self._on_sigterm)
         # below a supervisor a terminal's Ctrl-C is the supervisor's business
@@ -678,6 +687,8 @@ class ProcessRuntime:
             self._write_log()
         if self.fix_log is not None:
             self.fix_log.flush()
+        if self._snapshotter is not None:
+            self._snapshotter.end()
         if self.journal is not None:
             self.journal.close()
         self.bus.close()
