@@ -213,13 +213,19 @@ class ReconciliationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         sweep_s: a sweep every so many seconds.
         overlap: how far a sweep reaches back before the watermark, in reports.
         missing_there_s: a report of the session that drop copy does not show after so long is a break.
-        gate_on_break: an open break of kind position, different or missing_there keeps new orders out.
+        gate_on_break: an open break of kind position, different or missing_there above the tolerance keeps new orders out.
+        tolerance: dollars that two witnesses' fees and collateral of one report may differ by without keeping orders out.
+        tolerance_qty: contracts that our position may differ by from 704/705 without keeping orders out.
+        alarm_age_s: nothing was reconciled for so long: an alarm; `risk.unreconciled_gate_s` keeps new orders out.
     """
 
     sweep_s: int = 10
     overlap: int = 20
     missing_there_s: int = 30
     gate_on_break: bool = True
+    tolerance: str = "0"
+    tolerance_qty: str = "0"
+    alarm_age_s: int = 3600
 
 
 class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -443,6 +443,13 @@ def _limit_problems(config: Config) -> Iterator[str]:
     yield from _at_least("reconciliation.sweep_s", reconciliation.sweep_s, 1)
     yield from _at_least("reconciliation.overlap", reconciliation.overlap, 0, 100_000)
     yield from _at_least("reconciliation.missing_there_s", reconciliation.missing_there_s, 1)
+    yield from _at_least("reconciliation.alarm_age_s", reconciliation.alarm_age_s, 1)
+    yield from _decimal(
+        "reconciliation.tolerance", reconciliation.tolerance, MONEY_DECIMALS, low=0, unit="dollars"
+    )
+    yield from _decimal(
+        "reconciliation.tolerance_qty", reconciliation.tolerance_qty, QTY_DECIMALS, low=0, unit="contracts"
+    )
 
 
 def _strategy_problems(config: Config) -> Iterator[str]:

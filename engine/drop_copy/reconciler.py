@@ -1,33 +1,36 @@
 """The comparison of witnesses, by ExecID, field by field. Pure: events and reports in, breaks and recoveries out.
 
 Witness one is the tape: what the order-entry session brought (and what was recovered before). Witness two is drop
-copy: what the venue shows when it is asked. The rules:
+copy: what the venue shows when it is asked. A third, the listener, is `listener`. The rules:
 
 * A report is joined by its ExecID only. Rejects and pendings never count: drop copy doesn't have them.
 * What drop copy shows and the tape lacks is **missing here**: it is recovered into the tape and the break closes itself
   when it appears there.
 * What the session brought and drop copy does not show is **missing there**, but only once it is old enough
   (`missing_there_ns`) and a sweep begun after that did not show it either.
-* What both have is compared in everything that the venue alone can know about the execution. CumQty, LeavesQty and
-  OrderQty are not compared: on the tape they are our own order's numbers after the event, which differ from a report's
-  whenever reports arrive out of order. TransactTime names the same moment and adds no evidence.
+* What both have is compared field by field (`differences`).
+* An order of ours that the tape never saw submitted, though it was read since before that order's worker began, is a
+  **missing order**: the journal has lost it.
 * **Watermark**: per exchange index the newest ExecID such that nothing at or before it is unconfirmed. It never passes
   a report that is being recovered and not yet on the tape, nor one of the session that drop copy has not shown yet,
   until that one has become a break of its own.
 * What is kept is bounded by that: the `overlap` confirmed reports before the watermark, and what is newer.
-* **Position**: our sum against 704/705 of the newest trade of each market, after every event. Equal again closes it.
+* **Position**: `position_watch`.
 * An operator who accepts a position (a POSITION event by OPERATOR) accepts what could not be proven before it: open
   breaks of that market and an open gap are explained, and after a gap the comparison begins anew behind that event.
-  Unknown orders that an operator closed (RESOLVED by OPERATOR) say the same of a gap.
+  Unknown orders that an operator closed (RESOLVED by OPERATOR) say the same of a gap, as does his word to drop copy.
 """
 
 from typing import Final
 
-from engine.common.fixed_point import PRICE_TEXTS, QTY_TEXTS, format_money
-from engine.common.ids import SLOT_FOREIGN, slot_of
+from engine.common.clock import MS
+from engine.common.ids import SLOT_FOREIGN, slot_of, start_ms_of
 from engine.drop_copy import breaks as brk
-from engine.drop_copy.breaks import Breaks, id_of
+from engine.drop_copy.breaks import Breaks, Tolerance, id_of
+from engine.drop_copy.differences import EXEC_TYPES, REPORT_KINDS, SHOWN_THERE, differences
 from engine.drop_copy.keys import Key, key_of, text_of
+from engine.drop_copy.listener import ListenerWitness
+from engine.drop_copy.position_watch import PositionWatch
 from engine.drop_copy.queries import Begin
 from engine.drop_copy.records import WatermarkMoved
 from engine.messages.executions import EventKind, OrderEvent, ReportCopy, Source
@@ -41,18 +44,9 @@ too small; this is the earliest that a venue which counts from 1 could accept. A
 leaves a gap that is said aloud, never an empty answer that reads as `nothing happened`.
 """
 
-EXEC_TYPES: Final = {
-    "0": EventKind.NEW,
-    "F": EventKind.TRADE,
-    "5": EventKind.REPLACED,
-    "4": EventKind.CANCELED,
-    "C": EventKind.EXPIRED,
-    "8": EventKind.REJECTED,
-}
-REPORT_KINDS: Final = frozenset(EXEC_TYPES.values())
-_SHOWN_THERE: Final = REPORT_KINDS - {EventKind.REJECTED}
 _BROUGHT: Final = frozenset({Source.SESSION, Source.RECOVERED})
 _SENT: Final = frozenset({EventKind.SUBMITTED, EventKind.REPLACE_SUBMITTED, EventKind.CANCEL_SUBMITTED})
+_ORDERS_MAX: Final = 200_000
 _CLOCKS_APART_NS: Final = 30_000_000_000  # SendingTime's tolerance: the venue's clock may be so far from ours
 
 
@@ -67,67 +61,8 @@ class Seen:
         self.confirmed = False
 
 
-def differences(report: ReportCopy, event: OrderEvent) -> list[str]:
-    """Return what two witnesses of one ExecID say differently, in words; empty when they agree."""
-    found = []
-    kind = EXEC_TYPES.get(report.exec_type)
-    # An expiry may come as Canceled to one session and as Expired to another: it depends on each session's 21012.
-    ends = {EventKind.CANCELED, EventKind.EXPIRED}
-    if kind is not event.kind and not (kind in ends and event.kind in ends):
-        found.append(f"ExecType here {event.kind}, there {kind or report.exec_type}")
-    ours = (event.cl_ord_id, event.request_id, event.order)
-    if report.cl_ord_id not in ours and (not report.orig_cl_ord_id or report.orig_cl_ord_id not in ours):
-        found.append(f"ClOrdID here {event.cl_ord_id}, there {report.cl_ord_id}")
-    for name, here, there in (
-        ("OrderID", event.order_id, report.order_id),
-        ("Symbol", event.symbol, report.symbol),
-        ("TrdMatchID", event.trd_match_id, report.trd_match_id),
-        ("AggressorIndicator", event.aggressor, report.aggressor),
-    ):
-        if here != there and here and there:
-            found.append(f"{name} here {here}, there {there}")
-    if report.side != event.side:
-        found.append(f"Side here {event.side}, there {report.side}")
-    if event.kind is EventKind.TRADE:
-        found += _trade_differences(report, event)
-    elif (
-        event.kind is EventKind.NEW
-        and report.price
-        and event.price != report.price
-        and _is_first_terms(event)
-    ):
-        found.append(f"Price here {PRICE_TEXTS[event.price]}, there {PRICE_TEXTS[report.price]}")
-    return found
-
-
 def _accepted(event: OrderEvent) -> str:
     return f"accepted by an operator: {event.text}".rstrip(": ")
-
-
-def _is_first_terms(event: OrderEvent) -> bool:
-    # The tape shows the terms in force; they are the report's own only while nothing has changed the order.
-    return event.source is Source.SESSION and not event.late and event.cl_ord_id == event.order
-
-
-def _trade_differences(report: ReportCopy, event: OrderEvent) -> list[str]:
-    found = []
-    if event.last_px != report.last_px:
-        found.append(f"LastPx here {PRICE_TEXTS[event.last_px]}, there {PRICE_TEXTS[report.last_px]}")
-    if event.last_qty != report.last_qty:
-        found.append(f"LastQty here {QTY_TEXTS[event.last_qty]}, there {QTY_TEXTS[report.last_qty]}")
-    if event.fee != report.fee:
-        found.append(f"fee here {format_money(event.fee)}, there {format_money(report.fee)}")
-    if event.collateral != report.collateral:
-        found.append(
-            f"collateral here {format_money(event.collateral)}, there {format_money(report.collateral)}"
-        )
-    for name, here, there in (
-        ("LongQty", event.long_qty, report.long_qty),
-        ("ShortQty", event.short_qty, report.short_qty),
-    ):
-        if here != there and here >= 0 and there >= 0:
-            found.append(f"{name} here {QTY_TEXTS[here]}, there {QTY_TEXTS[there]}")
-    return found
 
 
 class Reconciler:
@@ -136,20 +71,24 @@ class Reconciler:
     Args:
         overlap: how many confirmed reports before the watermark are asked for again.
         missing_there_ns: age at which a session report that drop copy does not show is a break.
+        tolerance: what is minor.
 
     Attributes:
+        listener: the third witness, if there is one.
         pending: recovered reports that order entry has been given and the tape doesn't show yet.
         confirmed: reports that both witnesses have, over all runs.
         submitted: something was sent to the venue, or may have been.
         accepted_tape_no: where an operator accepted what was before, or 0.
-        position_broke: a position break opened since the caller looked last; the caller resets it.
+        positions: our sums against the venue's.
         begun_anew: an operator accepted a gap since the caller looked last; the caller resets it.
     """
 
-    def __init__(self, overlap: int, missing_there_ns: int) -> None:
+    def __init__(self, overlap: int, missing_there_ns: int, tolerance: Tolerance | None = None) -> None:
         self.overlap = overlap
         self.missing_there_ns = missing_there_ns
-        self.breaks = Breaks()
+        self.breaks = Breaks(tolerance)
+        self.positions = PositionWatch(self.breaks)
+        self.listener: ListenerWitness | None = None
         self.tape: dict[Key, Seen] = {}
         self.marks: dict[int, list[Key]] = {}
         self.pending: dict[Key, ReportCopy] = {}
@@ -158,14 +97,14 @@ class Reconciler:
         self.foreign = 0
         self.submitted = False
         self.accepted_tape_no = 0
-        self.position_broke = False
         self.begun_anew = False
         self._unseen_floor: dict[int, Key] | None = None
         self._covered: dict[Key, None] = {}
         self._own_ids: dict[str, None] = {}
         self._first_wall_ns = 0
-        self._own: dict[str, int] = {}
-        self._venue: dict[str, tuple[Key, int]] = {}
+        self._orders: dict[str, None] = {}
+        self._knows_orders = True
+        self._knows_all = False
         self._newest_gone: dict[int, Key] = {}
         self._foreign_told: dict[str, None] = {}
 
@@ -204,6 +143,16 @@ class Reconciler:
         """Return what an operator accepted: the newest ExecID of each index that is never asked for again."""
         return [text_of(self._newest_gone[index]) for index in sorted(self._newest_gone)]
 
+    @property
+    def first_wall_ns(self) -> int:
+        """Wall clock of the first event that is compared, 0 before it."""
+        return self._first_wall_ns
+
+    def is_past(self, key: Key) -> bool:
+        """Say whether a report lies before everything that is still compared."""
+        marks = self.marks.get(key[2])
+        return bool(marks and key < marks[0]) or key <= self._newest_gone.get(key[2], (-1, 0, 0))
+
     def tape_from(self, tape_no: int) -> int:
         """Return the first tape number that a restart must read again."""
         return min((seen.event.tape_no for seen in self.tape.values()), default=tape_no + 1)
@@ -213,6 +162,7 @@ class Reconciler:
     def unseen_before_here(self) -> None:
         """Note that a part of the tape can't be read any more: what is older than the next report may have been on it."""
         self._unseen_floor = {}
+        self._knows_orders = False
         self.submitted = True
 
     def on_event(self, event: OrderEvent, mono_ns: int) -> None:
@@ -220,8 +170,14 @@ class Reconciler:
         kind = event.kind
         if not self._first_wall_ns:
             self._first_wall_ns = event.wall_ns
+            self._knows_all = event.tape_no == 1
         if kind in _SENT:
             self.submitted = True
+            if kind is EventKind.SUBMITTED:
+                self._orders[event.order] = None
+                if len(self._orders) > _ORDERS_MAX:
+                    self._orders = {}
+                    self._knows_orders = False
             if not self.marks:
                 self._own_ids[event.request_id or event.cl_ord_id] = None
                 self._own_ids[event.order] = None
@@ -230,7 +186,7 @@ class Reconciler:
             if key is not None:
                 self._on_tape_report(key, event, mono_ns)
                 if kind is EventKind.TRADE:
-                    self._on_trade(key, event)
+                    self.positions.on_trade(key, event)
         elif kind is EventKind.POSITION:
             self._on_position(event)
         elif kind is EventKind.RESOLVED and event.source is Source.OPERATOR:
@@ -244,6 +200,7 @@ class Reconciler:
                     brk.DUPLICATE, key, event, f"on the tape as {seen.event.tape_no} and {event.tape_no}"
                 )
             return
+        self._look_for_order(event)
         marks = self.marks.get(key[2])
         if marks and key < marks[0] and id_of(brk.MISSING_THERE, key) not in self.breaks.open:
             return  # long confirmed: a restart reads some of the tape again
@@ -259,53 +216,37 @@ class Reconciler:
             else "the session brought it after all"
         )
         self.breaks.end(id_of(brk.MISSING_HERE, key), how, event.wall_ns)
+        if self.listener is not None:
+            self.listener.on_tape(key, event, mono_ns)
         if event.strategy == SLOT_FOREIGN and id_of(brk.FOREIGN, key) not in self._foreign_told:
             self._foreign_told[id_of(brk.FOREIGN, key)] = None
             self.foreign += 1
             text = f"{event.kind} of an order that is not ours: {event.text}".rstrip(": ")
             self._note(brk.FOREIGN, brk.EXPLAINED, key, event, text)
 
-    def _on_trade(self, key: Key, event: OrderEvent) -> None:
-        # Every trade moves the position, one long confirmed too: it may be on the tape behind a newer one.
-        self._own[event.symbol] = event.position
-        newest = self._venue.get(event.symbol)
-        said = event.long_qty >= 0 and event.short_qty >= 0
-        # A recovered one may be older than trades that are on the tape before the place where a restart reads again.
-        newer = key > newest[0] if newest is not None else event.source is not Source.RECOVERED
-        if said and newer:
-            self._venue[event.symbol] = (key, event.long_qty - event.short_qty)
-        self._check_position(event)
-
-    def _check_position(self, event: OrderEvent) -> None:
-        said = self._venue.get(event.symbol)
-        if said is None:
+    def _look_for_order(self, event: OrderEvent) -> None:
+        # The tape was read from its beginning, or from before the worker began: so what was submitted was read, too.
+        began = start_ms_of(event.order)
+        if event.order in self._orders or event.strategy < 0 or began is None or not self._knows_orders:
             return
-        key, there = said
-        here = self._own[event.symbol]
-        known = self.breaks.positions.get(event.symbol)
-        if here == there:
-            if known is not None:
-                self.breaks.end(known.break_id, f"both {QTY_TEXTS[here]} again", event.wall_ns)
+        if not self._knows_all and began * MS <= self._first_wall_ns:
             return
-        if known is None:
-            self.position_broke = True
-        text = f"own sum {QTY_TEXTS[here]}, 704/705 of {text_of(key)} says {QTY_TEXTS[there]}"
+        self._orders[event.order] = None  # said once
         self.breaks.note(
             BreakNote(
-                break_id=known.break_id if known else f"{id_of(brk.POSITION, key)}-{event.symbol}",
-                kind=brk.POSITION,
+                break_id=f"{brk.MISSING_ORDER}-{event.order}",
+                kind=brk.MISSING_ORDER,
                 status=brk.OPEN,
                 wall_ns=event.wall_ns,
-                exec_id=known.exec_id if known else text_of(key),
-                cl_ord_id=known.cl_ord_id if known else event.cl_ord_id,
+                exec_id=event.exec_id,
+                cl_ord_id=event.cl_ord_id,
                 symbol=event.symbol,
-                text=text,
+                text=f"an order of ours that the journal does not have: known from its {event.kind} only",
             )
         )
 
     def _on_position(self, event: OrderEvent) -> None:
-        said = event.long_qty >= 0 and event.short_qty >= 0
-        self._own[event.symbol] = event.long_qty - event.short_qty if said else event.position
+        self.positions.on_position(event)
         if event.source is not Source.OPERATOR or event.tape_no <= self.accepted_tape_no:
             return
         text = _accepted(event)
@@ -315,18 +256,23 @@ class Reconciler:
         for key, report in list(self.pending.items()):
             if report.symbol == event.symbol:
                 del self.pending[key]
-        self._venue.pop(event.symbol, None)
+        self.positions.forget_venue(event.symbol)
         self._accept_gap(event)
 
     def _accept_gap(self, event: OrderEvent) -> None:
-        for note in list(self.breaks.open.values()):
-            if note.kind == brk.GAP:
-                self._begin_anew(event)
-                self.breaks.end(note.break_id, _accepted(event), event.wall_ns, brk.EXPLAINED)
+        self.accept_gap(event.tape_no, event.wall_ns, _accepted(event))
 
-    def _begin_anew(self, event: OrderEvent) -> None:
+    def accept_gap(self, tape_no: int, wall_ns: int, text: str, who: str = "") -> list[str]:
+        """Take an operator's word for what no sweep can prove, as of a place of the tape; return the gaps' texts."""
+        gaps = [note for note in self.breaks.open.values() if note.kind == brk.GAP]
+        for note in gaps:
+            self._begin_anew(tape_no, wall_ns)
+            self.breaks.end(note.break_id, text, wall_ns, brk.EXPLAINED, who)
+        return [note.text for note in gaps]
+
+    def _begin_anew(self, tape_no: int, wall_ns: int) -> None:
         # Everything before the operator's word is accepted as it is: it is never asked for again.
-        self.accepted_tape_no = event.tape_no
+        self.accepted_tape_no = tape_no
         for index, marks in self.marks.items():
             self._newest_gone[index] = max(marks[-1], self._newest_gone.get(index, marks[-1]))
         for key in self.tape:
@@ -334,7 +280,7 @@ class Reconciler:
         self.marks = {}
         self.tape = {}
         self._own_ids = {}
-        self._first_wall_ns = event.wall_ns
+        self._first_wall_ns = wall_ns
         self.begun_anew = True
 
     # ---- witness two: drop copy
@@ -367,6 +313,7 @@ class Reconciler:
             if note.kind == brk.MISSING_THERE
             and (key := key_of(note.exec_id)) is not None
             and key[2] == index
+            and note.break_id == id_of(brk.MISSING_THERE, key)
         ]
         if doubted and min(doubted) < marks[0]:
             begins.append(Begin(text_of(min(doubted))))
@@ -421,10 +368,12 @@ class Reconciler:
             self.confirmed += 1
         event = seen.event
         found = differences(report, event)
-        if found:
-            self._note(brk.DIFFERENT, brk.OPEN, key, event, "; ".join(found), wall_ns)
+        if found.texts:
+            self._note(brk.DIFFERENT, brk.OPEN, key, event, found.text, wall_ns, amount=found.money)
         else:
             self.breaks.end(id_of(brk.DIFFERENT, key), "both say the same now", wall_ns)
+            if self.listener is not None:
+                self.listener.on_shown(key, report, wall_ns)
         self.breaks.end(id_of(brk.MISSING_THERE, key), "drop copy shows it now", wall_ns)
 
     def _find_missing_there(
@@ -436,7 +385,7 @@ class Reconciler:
                 seen.confirmed
                 or key in reports
                 or event.source not in _BROUGHT
-                or event.kind not in _SHOWN_THERE
+                or event.kind not in SHOWN_THERE
             ):
                 continue
             if (
@@ -447,7 +396,9 @@ class Reconciler:
                 text = f"the session brought this {event.kind}, drop copy does not show it"
                 self._note(brk.MISSING_THERE, brk.OPEN, key, event, text, wall_ns)
 
-    def recover(self, missing: list[ReportCopy], wall_ns: int) -> list[ReportCopy]:
+    def recover(
+        self, missing: list[ReportCopy], wall_ns: int, witness: str = "drop copy"
+    ) -> list[ReportCopy]:
         """Note that order entry is given these reports, and return those that it is given for the first time.
 
         What may be on the part of the tape that we can't see is no break: order entry, which sees it, takes it or has it.
@@ -464,7 +415,7 @@ class Reconciler:
                 self.recovered += 1
                 fresh.append(report)
             self.pending[key] = report
-            text = f"drop copy shows this {EXEC_TYPES.get(report.exec_type, report.exec_type)}, the tape does not have it"
+            text = f"{witness} shows this {EXEC_TYPES.get(report.exec_type, report.exec_type)}, the tape does not have it"
             self.breaks.note(
                 BreakNote(
                     break_id=id_of(brk.MISSING_HERE, key),
@@ -498,7 +449,7 @@ class Reconciler:
         """Move the watermark over what is confirmed now and forget what is past; True when it moved."""
         blockers: dict[int, Key] = {}
         for key, seen in self.tape.items():
-            if not seen.confirmed and seen.event.kind in _SHOWN_THERE and not self._is_break(key, seen):
+            if not seen.confirmed and seen.event.kind in SHOWN_THERE and not self._is_break(key, seen):
                 blockers[key[2]] = min(key, blockers.get(key[2], key))
         for key in self.pending:
             blockers[key[2]] = min(key, blockers.get(key[2], key))
@@ -524,7 +475,7 @@ class Reconciler:
         return moved
 
     def _is_break(self, key: Key, seen: Seen) -> bool:
-        return seen.event.source in _BROUGHT and id_of(brk.MISSING_THERE, key) in self.breaks.open
+        return seen.event.source in _BROUGHT and self.breaks.is_noted(id_of(brk.MISSING_THERE, key))
 
     def _forget(self) -> None:
         first = {index: marks[0] for index, marks in self.marks.items()}
@@ -543,11 +494,22 @@ class Reconciler:
         self._own_ids = {}
         self._unseen_floor = None
         self._covered = {}
+        if self.listener is not None:
+            self.listener.forget_before(first)
 
     def _open(self, kind: str, key: Key, event: OrderEvent, text: str) -> None:
         self._note(kind, brk.OPEN, key, event, text)
 
-    def _note(self, kind: str, status: str, key: Key, event: OrderEvent, text: str, wall_ns: int = 0) -> None:
+    def _note(
+        self,
+        kind: str,
+        status: str,
+        key: Key,
+        event: OrderEvent,
+        text: str,
+        wall_ns: int = 0,
+        amount: int = -1,
+    ) -> None:
         self.breaks.note(
             BreakNote(
                 break_id=id_of(kind, key),
@@ -558,5 +520,7 @@ class Reconciler:
                 cl_ord_id=event.cl_ord_id,
                 symbol=event.symbol,
                 text=text,
+                amount=amount,
+                severity=brk.INFO if kind == brk.FOREIGN else "",
             )
         )

@@ -62,4 +62,50 @@ class SweepEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     tape_no: int = 0
 
 
-DropCopyJournalEntry = WatermarkMoved | SweepEnded | BreakNote | RecoveredNote
+class ExecutionAssigned(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="assigned"
+):
+    """An operator said which strategy a foreign fill belongs to; the newest word on an ExecID holds."""
+
+    wall_ns: int
+    exec_id: str
+    strategy: int
+    why: str
+    who: str
+
+
+class FundingEntered(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="funding"):
+    """Money that FIX does not show, as an operator entered it; one `key` counts once, the newest word on it holds.
+
+    Attributes:
+        amount: money that the account got (negative: paid). at_ns: when the venue booked it. wall_ns: when it was entered.
+    """
+
+    wall_ns: int
+    key: str
+    symbol: str
+    amount: int
+    at_ns: int
+    why: str
+    who: str
+
+
+class ListenerChanged(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="listener"
+):
+    """The listener session came up or went down: what it can be expected to have heard."""
+
+    wall_ns: int
+    up: bool
+    heard: int = 0
+
+
+DropCopyJournalEntry = (
+    WatermarkMoved
+    | SweepEnded
+    | BreakNote
+    | RecoveredNote
+    | ExecutionAssigned
+    | FundingEntered
+    | ListenerChanged
+)

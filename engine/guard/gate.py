@@ -178,7 +178,7 @@ class Gate:
         return [f"nothing was reconciled for {age_ns // SECOND} s"]
 
     def _breaks(self) -> list[str]:
-        opened = self.reconciliation.open_breaks if self.reconciliation is not None else {}
+        opened = self.reconciliation.gating if self.reconciliation is not None else {}
         return [f"{opened[kind]} open breaks of kind {kind}" for kind in BREAKS_THAT_GATE if opened.get(kind)]
 
     def _waiting(self, now: Now) -> list[str]:

@@ -96,7 +96,14 @@ def build(name: str, config: Config, runtime: "ProcessRuntime", *, dry_run: bool
         case "drop_copy":
             from engine.drop_copy.actor import DropCopy
 
-            return DropCopy(config, runtime, sign(sessions.drop_copy), rng)
+            listener = sessions.listener
+            return DropCopy(
+                config,
+                runtime,
+                sign(sessions.drop_copy),
+                rng,
+                sign(listener) if listener is not None else None,
+            )
         case "guard":
             from engine.guard.actor import Guard
 

@@ -524,7 +524,8 @@ class VirtualWorld:
             case "drop_copy":
                 from engine.drop_copy.actor import DropCopy
 
-                return DropCopy(config, node, sign(sessions.drop_copy), node.rng.random)
+                listener = sign(sessions.listener) if sessions.listener is not None else None
+                return DropCopy(config, node, sign(sessions.drop_copy), node.rng.random, listener)
             case "guard":
                 from engine.guard.actor import Guard
 

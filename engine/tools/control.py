@@ -22,6 +22,7 @@ from engine.errors import EXIT_FAILURE, EXIT_OK, EXIT_RISK_LATCH, EXIT_TIMEOUT, 
 from engine.guard.flattening import FLATTEN_NS
 from engine.messages import commands, control
 from engine.messages.decisions import GuardStatus
+from engine.messages.reconciliation import AcceptDropCopyGap
 from engine.tools import kill
 from engine.tools.account import account_uses
 from engine.tools.running import running_config, running_run
@@ -146,6 +147,21 @@ def _ask(run: str, channel: str, message: msgspec.Struct, request_id: str, more_
         )
     finally:
         bus.close()
+
+
+def _tell_drop_copy(run: str, why: str) -> str:
+    """Have drop copy take the operator's word too, so that its gap ends; return what came of it."""
+    request_id = uuid.uuid4().hex
+    message = AcceptDropCopyGap(request_id=request_id, why=why, who=getpass.getuser())
+    try:
+        reply = _ask(run, "dc.ask", message, request_id)
+    except NotRunningError:
+        reply = None
+    return (
+        f"drop copy: {reply.text}"
+        if reply is not None
+        else "drop copy did not answer: say it again when it runs"
+    )
 
 
 def _no_answer(what: str, more_ms: int = 0) -> int:
@@ -285,6 +301,8 @@ def main(argv: list[str]) -> int:
         case _:
             message = _guard_message(arguments, config, request_id)
             answer = _ask(run, "guard.orders", message, request_id, more_ms)
+    if answer is not None and answer.ok and getattr(arguments, "accept_gap", False):
+        answer = msgspec.structs.replace(answer, text=f"{answer.text}; {_tell_drop_copy(run, arguments.why)}")
     if answer is None:
         who = "the supervisor" if arguments.command in {"stop", "restart"} else "the guard"
         return _no_answer(who, more_ms)

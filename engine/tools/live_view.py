@@ -52,7 +52,8 @@ def reconciled_text(supervisor: Supervisor) -> str:
     if not status.watermark_wall_ns:
         return ("nothing to confirm yet" if status.caught_up else status.detail or "catching up") + tail
     age = max(0, time.time_ns() - status.watermark_wall_ns) // SECOND
-    return f"{status.watermark} ({age} s ago){tail}"
+    late = "NOT RECONCILED FOR LONG: " if status.alarm else ""
+    return f"{late}{status.watermark} ({age} s ago){tail}"
 
 
 def latency_text(supervisor: Supervisor) -> str:

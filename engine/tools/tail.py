@@ -33,6 +33,7 @@ _INSTEAD: Final = {
     "oe.orders": "what comes of a command is on oe.tape",
     "oe.ask": "oe.tape has what it would answer",
     "control": "scripts/ctl status shows what goes over it",
+    "dc.ask": "what comes of it is on dc.feed",
     "venue.ask": "it answers tests and tools only",
 }
 _PUBLISHED: Final = [name for name, channel in CHANNELS.items() if channel.pattern is Pattern.PUBSUB]

@@ -20,8 +20,8 @@ import msgspec
 from engine.common.fixed_point import QTY_TEXTS
 from engine.common.ids import SLOT_FOREIGN, SLOT_OPERATOR
 from engine.drop_copy import breaks as brk
+from engine.drop_copy.differences import REPORT_KINDS
 from engine.drop_copy.keys import Key, key_of
-from engine.drop_copy.reconciler import REPORT_KINDS
 from engine.drop_copy.records import DropCopyJournalEntry, SweepEnded, WatermarkMoved
 from engine.messages.executions import TERMINAL, EventKind, OrderEvent, OrderState, Source
 from engine.messages.reconciliation import BreakNote, RecoveredNote
@@ -323,7 +323,7 @@ class _Sweeps:
             self.complete += record.complete
             self.last = record
             self.tape_no = max(self.tape_no, record.tape_no)
-        else:
+        elif isinstance(record, WatermarkMoved):
             self.mark = record
             self.tape_no = max(self.tape_no, record.tape_no)
 

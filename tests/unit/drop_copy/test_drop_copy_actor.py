@@ -9,7 +9,13 @@ from engine.common.actor import LinkEvent
 from engine.common.clock import MS, SECOND, Now
 from engine.drop_copy import actor as module
 from engine.drop_copy.actor import DropCopy
-from engine.drop_copy.records import DropCopyJournalEntry, SweepEnded, WatermarkMoved
+from engine.drop_copy.records import (
+    DropCopyJournalEntry,
+    ExecutionAssigned,
+    FundingEntered,
+    SweepEnded,
+    WatermarkMoved,
+)
 from engine.fix.events import App, PeerReject
 from engine.fix.message import parse
 from engine.kalshi.messages import EventResendComplete, EventResendReject, ExecutionReport
@@ -24,7 +30,17 @@ from engine.messages.executions import (
     TapeReplay,
     TapeRequest,
 )
-from engine.messages.reconciliation import BreakNote, ReconciliationStatus, RecoveredNote
+from engine.messages.market_data import FeedState, MarketState
+from engine.messages.reconciliation import (
+    AcceptDropCopyGap,
+    AssignExecution,
+    BreakNote,
+    EnterFunding,
+    ExplainBreak,
+    ReconciliationReply,
+    ReconciliationStatus,
+    RecoveredNote,
+)
 
 WALL = 1_763_978_400 * SECOND
 TYPES = {EventKind.NEW: "0", EventKind.TRADE: "F"}
@@ -314,7 +330,9 @@ def test_a_refused_origin_is_a_gap_said_aloud():
     assert (done.complete, done.wanted) == (False, 1)
     status = bench.status()
     assert not status.caught_up
-    assert status.gap == "BeginExecID is older than the venue's window of 3 hours (BeginExecID 1;0)"
+    assert status.gap == (
+        "BeginExecID is older than the venue's window of 3 hours (BeginExecID 1;0); nothing is proven from 2025-11-24T10:00:00.000Z on"
+    )
     assert status.open_breaks == {"gap": 1}
     assert [level for level, _ in bench.out.logs] == ["alert"]
 
@@ -507,7 +525,7 @@ def test_not_enabled_degrades_loudly_and_is_tried_again_later():
     bench.refuse(5)
     status = bench.status()
     assert "ask the venue to enable it" in status.gap
-    assert ("alert", "break gap-5-1.1 open: " + status.gap) in bench.out.logs
+    assert ("alert", "break gap-5-1.1 open 1;1: " + status.gap) in bench.out.logs
     asked = len(bench.gateway.sent)
     for _ in range(101):
         bench.beat()
@@ -528,7 +546,7 @@ def test_a_quiet_market_older_than_the_window_is_no_gap():
     bench.beat(10_000)
     bench.refuse(3)
     bench.refuse(3)  # the second is about a request that was not sent: nothing to refuse
-    while bench.actor.sweep is not None:
+    while bench.actor.sweeper.sweep is not None:
         bench.wait(100)
         bench.beat()
         bench.refuse(3)
@@ -553,7 +571,8 @@ def test_a_watermark_outside_the_window_is_a_hole_when_the_session_was_lost():
     bench.answer_all(report("50;1"))
     bench.beat()
     status = bench.status()
-    assert status.gap == "nothing before 50;1 can be proven (the venue looks back 3 hours only)"
+    text = "nothing before 50;1 can be proven (the venue looks back 3 hours only); nothing is proven from "
+    assert status.gap == f"{text}2025-11-24T10:00:01.300Z on"
     assert status.watermark == "50;1"
     assert not status.caught_up
     assert not bench.sent(SweepDone)[-1].complete
@@ -599,9 +618,9 @@ def test_a_journal_that_fails_stops_the_sweep_and_one_that_works_again_begins_it
     bench.wanted = 2
     bench.beat()
     bench.actor.on_journal_failed("disk full", bench.now)
-    assert bench.actor.sweep is None
+    assert bench.actor.sweeper.sweep is None
     bench.actor.on_journal_ok(bench.now)
-    assert bench.actor.sweep is not None
+    assert bench.actor.sweeper.sweep is not None
 
 
 # ---- life
@@ -708,3 +727,102 @@ def test_a_logon_of_order_entry_that_nobody_heard_is_swept_before_anything_count
     assert not bench.actor.caught_up(bench.now)
     bench.wait(500)
     assert (bench.status().caught_up, bench.status().wanted) == (False, 5)
+
+
+# ---- the operator
+
+
+def tell(bench, message):
+    """What drop copy answers to a tool."""
+    bench.actor.on_message("dc.ask", "tool.reconcile.1", message, bench.now)
+    reply = bench.sent(ReconciliationReply)[-1]
+    return reply.ok, reply.text
+
+
+def differing():
+    bench = settled(
+        event(1, "", EventKind.SUBMITTED),
+        event(2, "1;1", last_qty=100, fee=5),
+        reports=[report("1;1", last_qty=100, misc_fee_amt=6)],
+    )
+    assert bench.status().open_breaks == {"different": 1}
+    return bench
+
+
+def test_an_explained_break_no_longer_counts_and_is_in_the_journal_before_the_answer():
+    bench = differing()
+    ask = ExplainBreak(request_id="r", break_id="different-1.1", why="rounding", who="ann")
+    assert tell(bench, ask) == (True, "different-1.1 is explained")
+    notes = [entry for entry in bench.out.records if isinstance(entry, BreakNote)]
+    assert (notes[-1].status, notes[-1].text, notes[-1].who) == ("explained", "rounding", "ann")
+    order = [
+        kind for channel, kind in bench.out.effects if isinstance(kind, (BreakNote, ReconciliationReply))
+    ]
+    assert bench.status().open_breaks == {}
+    assert isinstance(order[-1], BreakNote) or order[-1].ok
+    bench.beat(10_000)
+    bench.answer_all(report("1;1", last_qty=100, misc_fee_amt=6))
+    bench.beat()
+    assert bench.status().open_breaks == {}
+
+
+def test_what_is_not_open_or_has_no_reason_is_not_explained():
+    bench = differing()
+    ask = ExplainBreak(request_id="r", break_id="different-9.9", why="x", who="ann")
+    assert tell(bench, ask) == (False, "there is no open break different-9.9 here")
+    ask = ExplainBreak(request_id="r", break_id="different-1.1", why=" ", who="ann")
+    assert tell(bench, ask) == (False, "a reason is needed")
+
+
+def test_a_foreign_fill_is_assigned_and_funding_is_entered_in_the_journal():
+    bench = watermarked()
+    ask = AssignExecution(request_id="r", exec_id="2;1", strategy=1, why="mine", who="ann")
+    assert tell(bench, ask)[0]
+    assert tell(
+        bench,
+        EnterFunding(request_id="r", key="k", symbol="BTC-PERP", amount=-5, at_ns=WALL, why="web", who="ann"),
+    )[0]
+    assigned, funding = (
+        next(entry for entry in bench.out.records if isinstance(entry, kind))
+        for kind in (ExecutionAssigned, FundingEntered)
+    )
+    assert (assigned.exec_id, assigned.strategy, funding.amount) == ("2;1", 1, -5)
+
+
+def test_only_an_operator_ends_a_gap_that_the_venue_will_never_prove_and_trading_goes_on():
+    bench = watermarked()
+    bench.wanted = 2
+    bench.beat()
+    bench.refuse(5)
+    gap = next(iter(bench.actor.reconciler.breaks.open))
+    ask = ExplainBreak(request_id="r", break_id=gap, why="x", who="ann")
+    assert tell(bench, ask)[0] is False
+    assert not bench.status().caught_up
+    ok, text = tell(bench, AcceptDropCopyGap(request_id="r", why="checked on the web", who="ann"))
+    assert ok and text.startswith("gap accepted: drop copy is not enabled")
+    status = bench.status()
+    assert (status.gap, status.open_breaks, status.caught_up) == ("", {}, True)
+    last = [entry for entry in bench.out.records if isinstance(entry, BreakNote)][-1]
+    assert (last.status, last.text) == ("explained", "accepted by an operator: checked on the web")
+    assert last.first_ns and last.until_ns > last.first_ns
+
+
+def test_a_watermark_that_grows_old_is_an_alarm_said_once():
+    bench = watermarked()
+    assert not bench.status().alarm
+    bench.gateway.logged_on = False
+    bench.beat(3_600_000)
+    assert bench.status().alarm and bench.status().alarm
+    said = [text for level, text in bench.out.logs if "nothing was reconciled for" in text]
+    assert len(said) == 1
+
+
+def test_it_sweeps_soon_after_market_data_was_lost():
+    """A session was away: whatever else was lost with it shows at once."""
+    bench = watermarked()
+    bench.beat()
+    asked = len(bench.gateway.sent)
+    stale = MarketState(feed=1, feed_no=1, symbol="BTC-PERP", state=FeedState.STALE)
+    bench.actor.on_message("md.feed", "", stale, bench.now)
+    bench.beat(100)
+    assert len(bench.gateway.sent) == asked + 1

@@ -348,7 +348,7 @@ def unknown_order(rig):
         (unknown_position, "no opening position is known"),
         (doubt, "the venue says the position is 900, our sum is 800"),
         (position_break, "position break"),
-        (lambda rig: rig.caught_up(open_breaks={"position": 1}), "1 open breaks of kind position"),
+        (lambda rig: rig.caught_up(gating={"position": 1}), "1 open breaks of kind position"),
         (lambda rig: rig.caught_up(caught_up=False, detail="sweeping"), "drop copy is not caught up: sweeping"),
         (lambda rig: rig.oe_beat(logon_sweep=2), "has not heard of order entry's logon"),
         (unknown_order, "1 orders with an unknown outcome"),
