@@ -239,6 +239,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         limits: pre-trade limits of this strategy.
         conflate: apply all queued book updates before the strategy is called once; trades are never conflated.
         cancel_on_exit: the guard cancels its resting orders when the worker is gone.
+        over_budget: what becomes of a request when the Write bucket has no tokens for it: `refuse` (at once) or `queue` (it waits in the guard, is judged again when it leaves, and refused after queue_ms).
+        queue_ms: how long a request may wait with over_budget `queue`.
     """
 
     strategy: str
@@ -248,6 +250,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     config: dict[str, Any] = {}
     conflate: bool = True
     cancel_on_exit: bool = True
+    over_budget: str = "refuse"
+    queue_ms: int = 1000
 
 
 class VenueMarketConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

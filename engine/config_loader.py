@@ -466,6 +466,8 @@ def _strategy_problems(config: Config) -> Iterator[str]:
         if not colon or not module or not cls.isidentifier():
             yield f"{prefix}.strategy: {strategy.strategy!r} must be module:Class"
         yield from _limits(f"{prefix}.limits", strategy.limits)
+        yield from _choice(f"{prefix}.over_budget", strategy.over_budget, ("refuse", "queue"))
+        yield from _at_least(f"{prefix}.queue_ms", strategy.queue_ms, 1, 3_600_000)
         yield from _strategy_markets(prefix, strategy, config)
 
 

@@ -34,7 +34,7 @@ from engine.guard.following import Following
 from engine.guard.gate import Gate, GateState
 from engine.guard.halting import Halting
 from engine.guard.intake import Intake
-from engine.guard.kill_switch import LatchScope
+from engine.guard.kill_switch import ALL, LatchScope
 from engine.guard.limits import check_config, controls
 from engine.guard.losses import Losses
 from engine.guard.rate_limit import WriteBudget
@@ -50,6 +50,7 @@ from engine.guard.records import (
 )
 from engine.guard.refusals import FEED, Refusals
 from engine.guard.report import Report
+from engine.guard.waiting import Waiting
 from engine.guard.workers import SILENT, Worker, Workers
 from engine.messages.commands import (
     AcceptGap,
@@ -134,8 +135,9 @@ class Guard(Actor):
             self.flattening,
         )
         chain = controls(self.gate, self.budget, config.risk)
+        self.waiting = self.halting.waiting = Waiting(self.budget, self.refusals)
         self.intake = Intake(
-            out, chain, self.exposure, self.commander, self.workers, self.refusals, self.desk
+            out, chain, self.exposure, self.commander, self.workers, self.refusals, self.desk, self.waiting
         )
         self._by_peer = self.workers.by_peer
         self.counters: dict[str, int] = dict.fromkeys(("malformed", "undelivered"), 0)
@@ -206,6 +208,7 @@ class Guard(Actor):
     def quiesce(self, now: Now) -> None:
         """Close the gate for good; cancels still pass."""
         self.gate.stopping = True
+        self.waiting.drop(ALL, "gate", "the engine stops", now)
         self._settle(now)
         self.quiesced = True
 
@@ -219,6 +222,8 @@ class Guard(Actor):
             "reserved": len(exposure.reserved),
             "unknown": exposure.unknown,
             "tokens": self.budget.available(now.mono_ns),
+            "rate_limited": self.budget.emptied,
+            "waiting": self.waiting.count,
             "tape_gaps": self.tape.gaps,
             "slot_violations": self.intake.slot_violations,
             **self.counters,
@@ -284,6 +289,7 @@ class Guard(Actor):
             self.halting.repeat(now)
         self.halting.run(now)
         self.flattening.run(now)
+        self.waiting.run(now, self.intake.leave)
         if mono_ns >= self._beat_at:
             self._beat_at = mono_ns + BEAT_NS
             self._each_beat(now)
@@ -293,11 +299,14 @@ class Guard(Actor):
         self._set_deadline()
 
     def _set_deadline(self) -> None:
-        work = (self.halting.next_ns, self.flattening.next_ns)
+        work = (self.halting.next_ns, self.flattening.next_ns, self.waiting.next_ns)
         self.deadline = min(self._beat_at, self._status_at, *(ns for ns in work if ns is not None))
 
-    def on_drained(self, now: Now) -> None:  # noqa: ARG002 - a sweep or a flattening may have begun
-        if self.halting.sweeps or self.flattening.next_ns is not None:
+    def on_drained(self, now: Now) -> None:
+        if self.waiting.count:
+            self.waiting.run(now, self.intake.leave)
+            self._set_deadline()
+        elif self.halting.sweeps or self.flattening.next_ns is not None:  # may have begun
             self._set_deadline()
 
     def _forgive(self, late_ns: int) -> None:
@@ -309,6 +318,7 @@ class Guard(Actor):
     def _each_beat(self, now: Now) -> None:
         mono_ns = now.mono_ns
         self.commander.beat(mono_ns)
+        self.budget.settle(mono_ns)
         self.following.on_time(now)
         for worker in self.workers.silent(mono_ns):
             self._worker_gone(worker, now)
@@ -321,6 +331,7 @@ class Guard(Actor):
 
     def _worker_gone(self, worker: Worker, now: Now) -> None:
         self.out.log("warning", f"worker {worker.name} is silent: no new orders of it pass")
+        self.waiting.drop(LatchScope(worker.slot), "silent", "the worker is silent", now)
         if worker.cancel_on_exit:
             self.desk.sweep(LatchScope(worker.slot), f"worker {worker.name} is silent", now)
 
@@ -358,6 +369,7 @@ class Guard(Actor):
             request = self.exposure.requests.get(message.request.cl_ord_id)
             if request is not None and not request.seen:
                 self.exposure.release(request)
+                self.budget.returned(request.cl_ord_id)
                 self.following.tell_lost(
                     request, "queue", "order entry's queue is full, or it isn't there", now
                 )

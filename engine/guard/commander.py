@@ -131,13 +131,14 @@ class Commander:
         )
         self._approve(no, mono_ns, order.slot, intent)
 
-    def cancel_order(self, order: Order, mono_ns: int) -> bool:
-        """Cancel an order of our own accord; False when there are no tokens."""
-        if not self.budget.take_cancel(mono_ns):
+    def cancel_order(self, order: Order, mono_ns: int, *, kill: bool = False) -> bool:
+        """Cancel an order of our own accord, kill: before anybody else's cancel; False when there are no tokens."""
+        cl_ord_id = self.ids()
+        if not self.budget.take_cancel(mono_ns, cl_ord_id, kill=kill):
             return False
         self.cancel(
             CancelOrder(
-                cl_ord_id=self.ids(),
+                cl_ord_id=cl_ord_id,
                 orig_cl_ord_id=order.cl_ord_id or order.order,
                 symbol=order.market.symbol,
                 side=order.side,
@@ -150,10 +151,11 @@ class Commander:
 
     def mass_cancel(self, mono_ns: int) -> bool:
         """Cancel everything of the session; False when there are no tokens or the last one is younger than 1 s."""
-        if not self.budget.take_mass_cancel(mono_ns):
+        cl_ord_id = self.ids()
+        if not self.budget.take_mass_cancel(mono_ns, cl_ord_id):
             return False
         no = self.no = self.mass_no = self.no + 1
-        self._approve(no, mono_ns, 0, MassCancel(cl_ord_id=self.ids()))
+        self._approve(no, mono_ns, 0, MassCancel(cl_ord_id=cl_ord_id))
         return True
 
     def _approve(

@@ -174,6 +174,8 @@ class Desk:
 
     def sweep(self, scope: LatchScope, why: str, now: Now) -> int:
         """Cancel the orders that are open in a scope now, and no later ones; return how many."""
+        if self._halting.waiting is not None:
+            self._halting.waiting.drop(scope, "superseded", why, now)
         orders = tuple(order.order for order in Sweep(scope, why, 0).open(self._exposure))
         if orders:
             self._halting.sweep(Sweep(scope, why, now.mono_ns, orders=orders))

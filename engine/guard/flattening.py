@@ -194,10 +194,11 @@ class Flattening:
         if price <= 0:
             return "there is no price"
         budget = self._commander.budget
-        if not budget.take_order(budget.cost_new, now.mono_ns):
+        cl_ord_id = self._commander.ids()
+        if not budget.take_order(budget.cost_new, now.mono_ns, cl_ord_id):
             return "no tokens are left for an order"
         intent = NewOrder(
-            cl_ord_id=self._commander.ids(),
+            cl_ord_id=cl_ord_id,
             symbol=market.symbol,
             side=side,
             qty=qty,

@@ -125,6 +125,7 @@ class Following:
         if request is None or request.seen:
             return
         exposure.release(request)
+        self._budget.returned(request.cl_ord_id)
         # The tape has a NOT_SENT for a new order, unless its id was used before or is no id at all.
         if request.kind != "new" or message.reason in UNTOLD or not message.cl_ord_id:
             self.tell_lost(request, message.reason, message.text or f"not accepted: {message.reason}", now)
@@ -156,6 +157,8 @@ class Following:
             self._apply_waiting(now)
         elif event.tape_no <= tape.last:
             self._exposure.witness(event)
+            if event.kind not in SUBMITS:
+                self._budget.answered(event.request_id, now.mono_ns)
         else:
             self.mend(now)
 
@@ -187,6 +190,9 @@ class Following:
         gate.beat = beat
         gate.order_entry_ns = now.mono_ns
         if beat.session != self._session:
+            self._budget.settle(
+                now.mono_ns, 0
+            )  # what was under way on another connection gets no answer on this one
             if beat.session == LOGGED_ON:
                 self._budget.spent(self._budget.cost_logon, now.mono_ns)
             self._session = beat.session
@@ -214,6 +220,7 @@ class Following:
         self.tape.restart(snapshot.tape_no)
         for request in lost:
             self.counters["fenced"] += 1
+            self._budget.returned(request.cl_ord_id)
             self.tell_lost(request, "lost", "order entry never took this command", now)
         if fenced:
             self._snapshot_asked_ns = None
@@ -228,10 +235,13 @@ class Following:
 
     def _apply(self, event: OrderEvent, now: Now) -> None:
         exposure, kind = self._exposure, event.kind
-        if kind in SUBMITS and event.request_id not in exposure.requests:
+        if kind not in SUBMITS:
+            if self._budget.pending:
+                self._settle_tokens(event, now)
+        elif event.request_id not in exposure.requests:
             budget = self._budget  # order entry's own, or approved by a guard before us
             costs = {EventKind.SUBMITTED: budget.cost_new, EventKind.REPLACE_SUBMITTED: budget.cost_replace}
-            budget.spent(costs.get(kind, budget.cost_cancel), now.mono_ns)
+            budget.hold(event.request_id, costs.get(kind, budget.cost_cancel), now.mono_ns)
         unknown = exposure.unknown
         exposure.apply(event)
         if kind is EventKind.TRADE or kind is EventKind.POSITION:
@@ -244,6 +254,16 @@ class Following:
             self.counters["late"] += 1
         if exposure.unknown != unknown:
             self._settle(now)
+
+    def _settle_tokens(self, event: OrderEvent, now: Now) -> None:
+        # Any word about a request says that the venue has had it, but that it never left, or was over the rate.
+        cl_ord_id = event.request_id or event.order
+        if event.kind is EventKind.NOT_SENT:
+            request = self._exposure.requests.get(cl_ord_id)
+            if request is None or not request.seen or event.reason == RATE_LIMIT_EXCEEDED:
+                self._budget.returned(cl_ord_id)
+                return
+        self._budget.answered(cl_ord_id, now.mono_ns)
 
     def _on_venue_refusal(self, event: OrderEvent, now: Now) -> None:
         # OrdRejReason 8 (stale) is another 8: only requests refused before the book are meant (35=j, 380=8).

@@ -19,6 +19,7 @@ from engine.guard.gate import NEVER, ORDER_ENTRY_SILENT_NS, Gate
 from engine.guard.kill_switch import ALL, LOOK_AGAIN_NS, MASS_CANCEL_FIRST_NS, KillSwitch, LatchScope, Sweep
 from engine.guard.records import LatchReleased, LatchSet
 from engine.guard.refusals import FEED, INTENTS
+from engine.guard.waiting import Waiting
 from engine.guard.workers import Worker, Workers
 from engine.messages.commands import StrategyLatched
 from engine.messages.decisions import TOPIC_LATCH, LatchNote
@@ -32,7 +33,7 @@ class Halting:
     """Latches, releases, and cancels.
 
     Attributes:
-        kill: the latches. sweeps: cancelling that is not finished.
+        kill: the latches. sweeps: cancelling that is not finished. waiting: the queue, of which a halt refuses its scope.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Halting:
     ) -> None:
         self.kill = KillSwitch()
         self.sweeps: list[Sweep] = []
+        self.waiting: Waiting | None = None
         self._out = out
         self._record = record
         self._exposure = exposure
@@ -68,6 +70,8 @@ class Halting:
             self.show()
             self._keep()
         self._commander.halt(scope, why)
+        if self.waiting is not None:
+            self.waiting.drop(scope, "halted", f"{self.text(scope)} is halted: {why}", now)
         self.sweep(Sweep(scope, f"halted: {why}", now.mono_ns, mass=scope == ALL and self._mass))
         self.run(now)
         if entry is not None:
@@ -212,7 +216,7 @@ class Halting:
         for order in orders:
             if not sweep.due(order, mono_ns):
                 continue
-            if not self._commander.cancel_order(order, mono_ns):
+            if not self._commander.cancel_order(order, mono_ns, kill=sweep.orders is None):
                 wait_ns = min(max(self._commander.budget.cancel_wait_ns(mono_ns), MS), WAIT_MAX_NS)
                 break
             sweep.cancels += 1

@@ -5,15 +5,19 @@ and market (`Way`), what the intent itself adds is worked out once (`Ask`), and 
 Cancels skip the controls: they pass in every state.
 """
 
+import msgspec
+
 from engine.common.actor import Outbox
 from engine.common.clock import Now
 from engine.common.ids import SLOT_OPERATOR, slot_of
 from engine.guard.commander import Commander
 from engine.guard.desk import Desk
-from engine.guard.exposure import Exposure
+from engine.guard.exposure import Exposure, Order
 from engine.guard.kill_switch import CANCEL_AGAIN_NS, LatchScope
-from engine.guard.limits import Ask, Breach, Control, Duplicate, Way
+from engine.guard.limits import Ask, Breach, Control, Duplicate, Tokens, Way, rank_of_replace
+from engine.guard.rate_limit import RANK_CANCEL, RANK_NEW
 from engine.guard.refusals import Refusals
+from engine.guard.waiting import Waiter, Waiting
 from engine.guard.workers import Worker, Workers
 from engine.messages.commands import CancelAll, CancelOrder, NewOrder, ReplaceOrder
 
@@ -34,8 +38,11 @@ class Intake:
         workers: Workers,
         refusals: Refusals,
         desk: Desk,
+        waiting: Waiting,
     ) -> None:
         self.slot_violations = 0
+        self._waiting = waiting
+        self._leaver: Waiter | None = None
         self._out = out
         self._checks = tuple(control.check for control in chain)
         self._duplicate = next((control for control in chain if isinstance(control, Duplicate)), None)
@@ -58,12 +65,14 @@ class Intake:
         if way is None or cl_ord_id in self._exposure.orders:
             self._refuse(peer, cl_ord_id, worker, self._misfit(intent.symbol, way), now)
             return
+        if self._waiting.count and self._waits(worker, intent, now):
+            return
         ask, mono_ns = self._ask, now.mono_ns
         ask.of_new(intent, way, now.wall_ns, mono_ns)
         for check in self._checks:
             breach = check(ask, way)
             if breach is not None:
-                self._refuse(peer, cl_ord_id, worker, breach, now)
+                self._say_no(worker, intent, breach, now)
                 return
         self._commander.place(intent, way, mono_ns, peer)
         if self._duplicate is not None:
@@ -87,10 +96,12 @@ class Intake:
             return
         ask = self._ask
         ask.of_replace(intent, order, way, now.wall_ns, now.mono_ns)
+        if self._waiting.count and self._waits(worker, intent, now, order):
+            return
         for check in self._checks:
             breached = check(ask, way)
             if breached is not None:
-                self._refuse(peer, cl_ord_id, worker, breached, now)
+                self._say_no(worker, intent, breached, now, order)
                 return
         self._commander.replace(intent, order, now.mono_ns, peer)
 
@@ -106,6 +117,8 @@ class Intake:
         order = exposure.orders.get(intent.orig_cl_ord_id)
         breach: Breach | None = None
         if order is None or order.slot != worker.slot:
+            if self._waiting.count and self._cancels_waiter(worker, intent, now):
+                return
             breach = self._no_order(worker, intent.orig_cl_ord_id)
         elif intent.symbol != order.market.symbol or intent.side != order.side:
             breach = Breach("form", scope, "side and market of a cancel must be its order's")
@@ -113,13 +126,15 @@ class Intake:
             breach = Breach("duplicate", scope, "this ClOrdID is in use")
         elif order.cancel_ns and mono_ns - order.cancel_ns < CANCEL_AGAIN_NS:
             breach = Breach("duplicate", scope, "the order has a cancel in flight")
-        elif not self._budget.take_cancel(mono_ns):
+        elif not self._budget.take_cancel(mono_ns, cl_ord_id):
             there = self._budget.available(mono_ns)
             breach = Breach("tokens", "account", f"{there} tokens are there", self._budget.cost_cancel, there)
         if breach is not None:
-            self._refuse(peer, cl_ord_id, worker, breach, now)
+            self._say_no(worker, intent, breach, now, order)
             return
         assert order is not None, "a cancel without an order was refused"
+        if self._waiting.count:
+            self._waiting.overtake(order.order, now)
         self._commander.cancel(intent, order, mono_ns, peer)
 
     def cancel_all(self, peer: str, intent: CancelAll, now: Now) -> None:
@@ -129,6 +144,79 @@ class Intake:
             self.refuse_stranger(peer, "", worker, now)
         else:
             self._desk.sweep(LatchScope(worker.slot, intent.symbol), f"{worker.name} cancels all", now)
+
+    # -- waiting for tokens
+
+    def _say_no(
+        self,
+        worker: Worker,
+        intent: NewOrder | ReplaceOrder | CancelOrder,
+        breach: Breach,
+        now: Now,
+        order: Order | None = None,
+    ) -> None:
+        # Refuse; or let wait, when only tokens were missing and the strategy wants that.
+        if breach.control != Tokens.name or not worker.queue_ns:
+            self._refuse(worker.peer, intent.cl_ord_id, worker, breach, now)
+            return
+        rank, cost = self._rank(intent)
+        if self._leaver is not None:
+            self._waiting.put_back(self._leaver, rank, now.mono_ns)
+            self._leaver = None
+        else:
+            self._waiting.add(worker, intent, rank, cost, now, order)
+
+    def _rank(self, intent: NewOrder | ReplaceOrder | CancelOrder) -> tuple[int, int]:
+        budget = self._budget
+        if isinstance(intent, NewOrder):
+            return RANK_NEW, budget.cost_new
+        if isinstance(intent, ReplaceOrder):
+            return rank_of_replace(self._ask), budget.cost_replace
+        return RANK_CANCEL, budget.cost_cancel
+
+    def _waits(
+        self, worker: Worker, intent: NewOrder | ReplaceOrder, now: Now, order: Order | None = None
+    ) -> bool:
+        # What comes behind others of its strategy that wait is judged when it leaves, not twice.
+        if self._leaver is not None or not worker.queue_ns or not self._waiting.has(worker.slot):
+            return False
+        rank, cost = self._rank(intent)
+        self._waiting.add(worker, intent, rank, cost, now, order)
+        return True
+
+    def _cancels_waiter(self, worker: Worker, intent: CancelOrder, now: Now) -> bool:
+        # A cancel of an order that still waits here: neither leaves.
+        waiter = self._waiting.find(intent.orig_cl_ord_id)
+        if waiter is None or waiter.worker is not worker or not isinstance(waiter.intent, NewOrder):
+            return False
+        self._waiting.give_up(waiter, "superseded", "it was cancelled while it waited for tokens", now)
+        text = "its order had not left yet and won't"
+        self._refuse(
+            worker.peer, intent.cl_ord_id, worker, Breach("superseded", f"strategy {worker.name}", text), now
+        )
+        return True
+
+    def leave(self, waiter: Waiter, now: Now) -> bool:
+        """Judge a request that waited, by all that is known now; False when there are no tokens for it after all.
+
+        Its age is what it was when it came: that it waited is what its strategy asked for.
+        """
+        intent = waiter.intent
+        if intent.made_ns:
+            made_ns = intent.made_ns + now.mono_ns - waiter.since_ns
+            intent = msgspec.structs.replace(intent, made_ns=made_ns)
+        self._waiting.taken(waiter, now)
+        self._leaver = waiter
+        peer = waiter.worker.peer
+        if isinstance(intent, NewOrder):
+            self.new(peer, intent, now)
+        elif isinstance(intent, ReplaceOrder):
+            self.replace(peer, intent, now)
+        else:
+            self.cancel(peer, intent, now)
+        left = self._leaver is not None
+        self._leaver = None
+        return left
 
     # -- refusals
 

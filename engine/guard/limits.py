@@ -23,7 +23,7 @@ from engine.guard.exposure import Exposure, Order
 from engine.guard.gate import Gate
 from engine.guard.lines import Line, Scope
 from engine.guard.markets import BP, Market
-from engine.guard.rate_limit import WriteBudget
+from engine.guard.rate_limit import RANK_NEW, RANK_REDUCING, RANK_REPLACE, WriteBudget
 from engine.messages.commands import NewOrder, ReplaceOrder, Side, TimeInForce
 from engine.messages.executions import OrderState
 
@@ -565,14 +565,29 @@ class Tokens:
     def __init__(self, budget: WriteBudget) -> None:
         self._budget = budget
 
-    def check(self, ask: Ask, way: Way) -> Breach | None:  # noqa: ARG002
+    def check(self, ask: Ask, way: Way) -> Breach | None:
         budget = self._budget
-        cost = budget.cost_new if ask.new is not None else budget.cost_replace
-        if budget.take_order(cost, ask.mono_ns):
+        if ask.new is not None:
+            cost, rank = budget.cost_new, RANK_NEW
+        else:
+            cost, rank = budget.cost_replace, rank_of_replace(ask)
+        slot = way.line.strategy
+        assert slot is not None, "a way belongs to a strategy"
+        if budget.take_order(cost, ask.mono_ns, ask.intent.cl_ord_id, slot, rank):
             return None
         there = budget.available(ask.mono_ns)
         text = f"{there} tokens are there, {cost} are needed and {budget.reserve} are kept for cancels"
+        if there >= cost + budget.reserve:
+            text += "; another strategy has had less and goes first"
         return Breach(self.name, "account", text, cost + budget.reserve, there)
+
+
+def rank_of_replace(ask: Ask) -> int:
+    """Return how urgent a replace is: one that leaves no more open, at a price no more aggressive, comes first."""
+    order = ask.order
+    assert order is not None, "a replace has its order"
+    away = ask.price <= order.price if ask.side == Side.BUY else ask.price >= order.price
+    return RANK_REDUCING if away and ask.leaves <= order.leaves else RANK_REPLACE
 
 
 def controls(gate: Gate, budget: WriteBudget, risk: RiskConfig) -> tuple[Control, ...]:

@@ -22,19 +22,34 @@ class Worker:
 
     Attributes:
         peer: its name on guard.orders. ways: by symbol. line: of its first market, to count open orders by.
+        queue_ns: how long its requests may wait for tokens; 0: they are refused at once.
         state: `absent` (no beat since the guard's start), `trading` or `silent`.
         beat_ns: mono_ns of its last sign of life.
     """
 
-    __slots__ = ("beat_ns", "cancel_on_exit", "lines", "name", "peer", "slot", "state", "strangers", "ways")
+    __slots__ = (
+        "beat_ns",
+        "cancel_on_exit",
+        "lines",
+        "name",
+        "peer",
+        "queue_ns",
+        "slot",
+        "state",
+        "strangers",
+        "ways",
+    )
 
-    def __init__(self, name: str, slot: int, ways: dict[str, Way], *, cancel_on_exit: bool) -> None:
+    def __init__(
+        self, name: str, slot: int, ways: dict[str, Way], *, cancel_on_exit: bool, queue_ns: int = 0
+    ) -> None:
         self.name = name
         self.peer = f"strategy.{name}"
         self.slot = slot
         self.ways = ways
         self.lines: list[Line] = [way.line for way in ways.values()]
         self.cancel_on_exit = cancel_on_exit
+        self.queue_ns = queue_ns
         self.beat_ns = 0
         self.strangers = 0
         self.state = ""
@@ -72,7 +87,10 @@ class Workers:
         self.by_slot: dict[int, Worker] = {}
         for name, strategy in config.strategies.items():
             ways = {symbol: way_of(exposure, strategy.slot, symbol) for symbol in strategy.markets}
-            worker = Worker(name, strategy.slot, ways, cancel_on_exit=strategy.cancel_on_exit)
+            queue_ns = strategy.queue_ms * MS if strategy.over_budget == "queue" else 0
+            worker = Worker(
+                name, strategy.slot, ways, cancel_on_exit=strategy.cancel_on_exit, queue_ns=queue_ns
+            )
             self.by_peer[worker.peer] = self.by_slot[strategy.slot] = worker
 
     def silent(self, mono_ns: int) -> list[Worker]:

@@ -274,7 +274,11 @@ class Order:
 
     @property
     def pending(self) -> bool:
-        """A request of it is unanswered, or its outcome unknown: cancel and replace return False until that is over."""
+        """A request of it is unanswered, or its outcome unknown: cancel and replace return False until that is over.
+
+        With `over_budget = "queue"` a replace that has not left yet holds neither: a newer replace takes its place in the
+        guard's queue, a cancel overtakes it.
+        """
         return bool(self.request_id) or self.state in _BUSY
 
     @property

@@ -12,6 +12,7 @@ from engine.common.actor import Outbox
 from engine.common.clock import MS, SECOND, Now
 from engine.common.ids import ClOrdIDs
 from engine.messages.commands import CancelAll, CancelOrder, NewOrder, ReplaceOrder, Side
+from engine.messages.executions import OrderState
 from engine.messages.market_data import FeedState
 from engine.strategy.api import (
     REFUSED,
@@ -31,6 +32,7 @@ NUMBER_MAX: Final = 10**13  # the wire and the bus carry more; no market does
 GROUP_MAX: Final = 64
 LOG_LINES_PER_S: Final = 20
 LOG_TEXT_MAX: Final = 1_000
+_WORKING: Final = frozenset({OrderState.NEW.value, OrderState.PARTIALLY_FILLED.value})
 _ON_THE_SPOT: Final = frozenset({"IOC", "FOK"})
 
 
@@ -51,7 +53,7 @@ class WorkerContext:
         mono_ns: monotonic time of this step.
         trigger_ns: of the bytes that caused this callback, 0 when none did.
         refused: orders and refusals made here, for on_refused after this callback.
-        timers: by name.
+        timers: by name. queues: what is over the token budget waits in the guard (`over_budget = "queue"`).
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class WorkerContext:
         self.refused: list[tuple[Order, Refusal]] = []
         self.timers: dict[str, Timer] = {}
         self.intents = 0
+        self.queues = False
         self._instruments = instruments
         self._out = out
         self._ids = ids
@@ -168,7 +171,7 @@ class WorkerContext:
 
     def cancel(self, order: Order) -> bool:
         """See `Context.cancel`."""
-        if order.pending or not order.is_open:
+        if self._is_held(order) or not order.is_open:
             return False
         order.request_id = self._ids()
         order.request_kind = "cancel"
@@ -192,7 +195,7 @@ class WorkerContext:
             _check_number("qty", qty, instrument.lot, "lot", "1/100 contract", fmt_qty, order.symbol)
         if price is not None:
             _check_number("price", price, instrument.tick, "tick", "1/10000 dollar", fmt_price, order.symbol)
-        if self.latched or order.pending or not order.is_open:
+        if self.latched or self._is_held(order) or not order.is_open:
             return False
         new_qty = order.qty if qty is None else qty
         new_price = order.price if price is None else price
@@ -220,6 +223,11 @@ class WorkerContext:
             )
         )
         return True
+
+    def _is_held(self, order: Order) -> bool:
+        # A replace may still wait in the guard's queue: a newer one takes its place there, a cancel overtakes it.
+        waits = self.queues and order.request_kind == "replace" and order.state in _WORKING
+        return order.pending and not waits
 
     def cancel_all(self, symbol: str | None = None) -> None:
         """See `Context.cancel_all`."""

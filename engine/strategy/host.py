@@ -102,6 +102,9 @@ class StrategyHost(Actor):
         self._settle_ns = (
             config.risk.intent_max_age_ms + config.risk.command_expiry_ms
         ) * MS + SETTLE_SPARE_NS
+        if settings.over_budget == "queue":
+            self._settle_ns += settings.queue_ms * MS
+            self.ctx.queues = True
         self._stopping = False
         self._halted = ""
         self._dirty: dict[str, MarketView] = {}
