@@ -158,11 +158,14 @@ def a_late_fill_reopens_its_order(patch):
 
 
 def forgets_the_reserve_for_cancels(patch):
-    patch.setattr(WriteBudget, "take_order", lambda self, cost, mono_ns: self._bucket.take(cost, mono_ns))
+    def wrong(self, cost, mono_ns, cl_ord_id="", slot=-1, rank=3):
+        return self._bucket.take(cost, mono_ns)
+
+    patch.setattr(WriteBudget, "take_order", wrong)
 
 
 def does_not_count_tokens(patch):
-    patch.setattr(WriteBudget, "take_order", lambda self, cost, mono_ns: True)
+    patch.setattr(WriteBudget, "take_order", lambda self, *_: True)
 
 
 def ignores_the_halt_of_everything(patch):
@@ -317,7 +320,7 @@ def remembers_the_order_id_of_no_order(patch):
 def cancels_again_at_once_what_was_refused(patch):
     """Sweep.due looks only for a cancel in flight, so that a refused one is repeated every 20 ms."""
     patch.setattr(Sweep, "due", staticmethod(lambda order, mono_ns: not order.cancel_ns))
-    patch.setattr(WriteBudget, "take_cancel", lambda self, mono_ns: True)
+    patch.setattr(WriteBudget, "take_cancel", lambda self, *_, **__: True)
 
 
 PLANTED = [

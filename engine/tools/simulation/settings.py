@@ -13,6 +13,7 @@ _TIERS = ("Basic", "Advanced", "Expert", "Premier", "Premier")
 def drawn(config: Config, seed: int) -> tuple[Config, dict[str, type]]:
     """Return a configuration with its flags drawn, and the strategy classes to run in it by name."""
     rng = random.Random(f"{seed}/settings")  # noqa: S311 - a repeatable run is the point
+    modes = random.Random(f"{seed}/modes")  # of its own: what was drawn before stays  # noqa: S311
     replace = msgspec.structs.replace
     leave = rng.random() < 0.4
     sessions = config.sessions
@@ -43,6 +44,8 @@ def drawn(config: Config, seed: int) -> tuple[Config, dict[str, type]]:
             config=settings,
             conflate=rng.random() < 0.7,
             cancel_on_exit=rng.random() < 0.7,
+            over_budget=modes.choice(("refuse", "queue")),
+            queue_ms=modes.choice((50, 500, 3000)),
         )
         if restless:
             classes[name] = Restless

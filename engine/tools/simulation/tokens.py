@@ -4,7 +4,7 @@ from collections import deque
 from typing import Any, Final
 
 from engine.guard.rate_limit import write_rate
-from engine.messages.commands import Approved, MassCancel, NewOrder, ReplaceOrder
+from engine.messages.commands import Approved
 from engine.runtime.virtual import Node, VirtualWorld
 from engine.tools.simulation.checker import OE, Checker, requests_of
 
@@ -26,7 +26,7 @@ class _Bucket:
 
 
 class TokenBudget(Checker):
-    """Invariant 5. `wire` counts what leaves, `orders` what the guard approves, from empty with each of its lives."""
+    """Invariant 5, counted where it matters: by what leaves."""
 
     number = 5
 
@@ -37,15 +37,10 @@ class TokenBudget(Checker):
         self._rate = rate
         self._reserve = self._capacity * rate.cancel_reserve_percent // 100
         self._wire = _Bucket(self._per_s, self._capacity, self._capacity, world.mono_ns)
-        self._guard = _Bucket(self._per_s, self._capacity, 0, world.mono_ns)
         self._approved_ns: dict[str, int] = {}
         self._commanded: dict[str, None] = {}
         self._own: deque[int] = deque()
         self._lag_ns = 0
-
-    def started(self, node: Node) -> None:
-        if node.name == "guard":
-            self._guard = _Bucket(self._per_s, self._capacity, 0, self.world.mono_ns)
 
     def _cost(self, msg_type: str) -> int:
         return self._rate.costs.get(msg_type, self._rate.cost)
@@ -58,23 +53,21 @@ class TokenBudget(Checker):
             left = self._wire.spend(self._cost(msg_type), now)
             # The mirror is of the moment of approval: what flowed in on the way to the wire may have found it full.
             self._lag_ns = max(self._lag_ns, now - self._approved_ns.pop(cl_ord_id, now))
-            over = -left - self._lag_ns * self._per_s // 10**9 - 1
+            spare = self._lag_ns * self._per_s // 10**9 + 1
             if cl_ord_id not in self._commanded:  # order entry's own, which the guard hears of afterwards
                 self._own.append(now)
             while self._own and now - self._own[0] > _OWN_NS:
                 self._own.popleft()
-            over -= len(self._own) * self._cost("F")
+            spare += len(self._own) * self._cost("F")
+            over = -left - spare
             self.check(over <= 0, f"35={msg_type} {cl_ord_id} overdraws the Write bucket by {over} tokens")
+            self.check(
+                msg_type not in "DG" or left >= self._reserve - spare,
+                f"35={msg_type} {cl_ord_id} left with {left} tokens after it, {self._reserve} are the cancels'",
+            )
 
     def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:  # noqa: ARG002
         if not isinstance(message, Approved) or not self._capacity:
             return
         self._approved_ns[message.request.cl_ord_id] = self.world.mono_ns
         self._commanded[message.request.cl_ord_id] = None
-        kinds = {NewOrder: "D", ReplaceOrder: "G", MassCancel: "q"}
-        left = self._guard.spend(self._cost(kinds.get(type(message.request), "F")), self.world.mono_ns)
-        if isinstance(message.request, NewOrder | ReplaceOrder):
-            self.check(
-                left >= self._reserve,
-                f"an order was approved with {left} tokens left, {self._reserve} are the cancels'",
-            )
