@@ -5,6 +5,7 @@ Bodies are SOH-terminated text in the order of FIXT.1.1's tables. Texts that com
 
 from engine.fix.enums import RejectReason
 from engine.fix.errors import RemoteProtocolError
+from engine.fix.events import PeerReject
 from engine.fix.fields import clean_text
 from engine.fix.message import FixMessage
 
@@ -87,3 +88,14 @@ def optional_int(value: str | None) -> int | None:
     if value is None or not (value.isascii() and value.isdigit() and len(value) <= 18):
         return None
     return int(value)
+
+
+def peer_reject(message: FixMessage) -> PeerReject:
+    """Read a Reject leniently: nothing about it may be refused (7.2)."""
+    return PeerReject(
+        ref_seq=optional_int(message.get(45)) or 0,
+        ref_msg_type=message.get(372) or "",
+        ref_tag=optional_int(message.get(371)),
+        reason=optional_int(message.get(373)),
+        text=message.get(58) or "",
+    )

@@ -92,10 +92,27 @@ class GapDetected(msgspec.Struct, frozen=True):
 
 
 class ResendAsked(msgspec.Struct, frozen=True):
-    """The peer asked for our numbers `begin` to `end` again: it had not taken them. They were answered already."""
+    """The peer asked for our numbers `begin` to `end` again, which was answered already.
+
+    Attributes:
+        sure_end: up to here it had not taken them. Beyond, an open-ended request (16=0) only asks for what follows the gap:
+            messages of this connection that may be on their way, or held at the peer.
+    """
 
     begin: int
     end: int
+    sure_end: int
+
+
+class Renumbered(msgspec.Struct, frozen=True):
+    """Numbers went on from elsewhere: nothing before can be asked for, or answered by number, any more.
+
+    Attributes:
+        text: what happened. lost: messages of the peer may be missing.
+    """
+
+    text: str
+    lost: bool
 
 
 class Skew(msgspec.Struct, frozen=True):
@@ -120,6 +137,7 @@ Event = (
     | Refused
     | GapDetected
     | ResendAsked
+    | Renumbered
     | Skew
     | Warn
 )

@@ -1,17 +1,21 @@
 """The side that connects: sends the Logon and takes the answer (session scenarios 1.1, 1.3, 1.8 to 1.10)."""
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from engine.common.clock import Now, fix_time
+from engine.fix import admin
 from engine.fix.dictionary import Dictionary, validate
 from engine.fix.errors import LocalProtocolError
-from engine.fix.events import Event, GapDetected, LoggedOn, LoggedOut, Warn
+from engine.fix.events import Event, GapDetected, LoggedOn, LoggedOut, Renumbered, Warn
 from engine.fix.message import FixMessage
 from engine.fix.msg_types import MsgType
-from engine.fix.session import HotDecoder, Session, SessionSettings, SessionState, peer_reject
+from engine.fix.session import HotDecoder, Session, SessionSettings, SessionState
 from engine.fix.state import Input
 
 LogonBody = Callable[[str, int], str]
+
+_RESET: Final = "\x01141=Y\x01"
 
 
 class Initiator(Session):
@@ -35,12 +39,15 @@ class Initiator(Session):
     ) -> None:
         super().__init__(settings, dictionary, hot)
         self._logon_body = logon_body
+        self._asked_reset = False  # our Logon said 141=Y
 
     def connected(self, now: Now) -> None:
         """Send the Logon: number 1 after a reset, else the stored next number."""
         self._begin(now)
         self._move(Input.SEND_LOGON, now)
-        self._write(MsgType.LOGON, self._logon_body(fix_time(now.wall_ns), self.next_sender_msg_seq_num), now)
+        body = self._logon_body(fix_time(now.wall_ns), self.next_sender_msg_seq_num)
+        self._asked_reset = _RESET in f"\x01{body}"
+        self._write(MsgType.LOGON, body, now)
 
     def reset(self, now: Now) -> None:
         """Reset both sides' numbers to 1 inside the session, by a Logon with 141=Y (scenario 1.7).
@@ -60,7 +67,7 @@ class Initiator(Session):
 
     @staticmethod
     def _with_reset(body: str) -> str:
-        return body if "\x01141=Y\x01" in f"\x01{body}" else f"{body}141=Y\x01"
+        return body if _RESET in f"\x01{body}" else f"{body}141=Y\x01"
 
     def _on_opening(self, message: FixMessage, now: Now, events: list[Event]) -> None:
         """Take what answers the Logon."""
@@ -69,7 +76,7 @@ class Initiator(Session):
             events.append(LoggedOut(text, by_peer=True, refused=True))
             self._close(f"the Logon was refused: {text}", now, events)
         elif message.msg_type == MsgType.REJECT:  # the Logout that follows ends it
-            events.append(peer_reject(message))
+            events.append(admin.peer_reject(message))
         elif message.msg_type != MsgType.LOGON:
             self._close(f"the Logon was answered by 35={message.msg_type[:10]}", now, events)
         elif self._header_sound(message, now, events):
@@ -81,9 +88,9 @@ class Initiator(Session):
             self._refuse_and_fail(message, reason, 52, what, now, events)
             return
         if message.get(141) == "Y":
-            if not self.settings.reset_on_logon:
+            if not self._asked_reset:
                 # the peer lost its numbers and counts our Logon as 1; what it missed must come another way (12.3)
-                events.append(Warn("the peer reset both sides' numbers in its Logon"))
+                events.append(Renumbered("the peer reset both sides' numbers in its Logon", lost=True))
                 self._renumber()
                 self.next_sender_msg_seq_num = 2
             self.next_target_msg_seq_num = 1

@@ -78,8 +78,8 @@ class Sender:
         self._out.append(message + TRAILERS[checksum(message)])
         self._liveness.last_sent = now.mono_ns
 
-    def _resend_range(self, message: FixMessage) -> tuple[int, int]:
-        """Return what a ResendRequest asks for, both inclusive; the end cut to what was sent.
+    def _resend_range(self, message: FixMessage) -> tuple[int, int, bool]:
+        """Return what a ResendRequest asks for, both inclusive, the end cut to what was sent; and whether it was open-ended.
 
         Raises:
             RemoteProtocolError: there is no retransmission here, or the range is impossible or no longer kept.
@@ -99,7 +99,7 @@ class Sender:
         if self._keeps_sent and begin < self._window.first_kept:
             text = f"BeginSeqNo(7) {begin} is outside the retention window, which begins at {self._window.first_kept}"
             raise RemoteProtocolError(text, RejectReason.VALUE_INCORRECT, 7)
-        return begin, min(end or following, following - 1)
+        return begin, min(end or following, following - 1), end == 0 or end >= following
 
     def _resend(self, begin: int, end: int, now: Now) -> None:
         """Resend kept application messages; everything else is filled over, in as few gap fills as can be."""

@@ -37,8 +37,8 @@ from engine.fix.events import (
     Event,
     GapDetected,
     LoggedOut,
-    PeerReject,
     Refused,
+    Renumbered,
     ResendAsked,
     Skew,
     Warn,
@@ -91,6 +91,7 @@ class Session(Sender):
         self._tests = 0
         self._reset_sent = False
         self._is_fast = False
+        self._first_of_connection = 1  # the number of our first message after both Logons
         self._apply(settings)
 
     def _apply(self, settings: SessionSettings) -> None:
@@ -139,10 +140,17 @@ class Session(Sender):
     def _move(self, cause: Input, now: Now) -> None:
         self.state = next_state(self.state, cause)
         self._since_ns = now.mono_ns
+        if cause is Input.ACCEPT:
+            self._first_of_connection = self.next_sender_msg_seq_num
         self._update_fast()
 
     def _update_fast(self) -> None:
         self._is_fast = self.state is SessionState.LOGGED_ON and self._inbound.in_order and bool(self._hot)
+
+    @property
+    def in_order(self) -> bool:
+        """Nothing that the peer sent is missing, as far as is known."""
+        return self._inbound.in_order
 
     def snapshot(self) -> SessionSnapshot:
         """Return the numbers and the sent window, to be given to `restore` after a restart."""
@@ -374,6 +382,11 @@ class Session(Sender):
                 self._inbound.hold(message.seq, None)
                 self._resend_request(message, now, events)
             self._ask_for_gap(message.seq, now, events)
+        elif message.msg_type == MsgType.REJECT and self._inbound.requested_until:
+            # it may refuse our request: to take it in its turn would be to wait for what does not come (8.4)
+            if not self._inbound.holds(message.seq):
+                self._inbound.hold(message.seq, None)
+                events.append(admin.peer_reject(message))
         else:
             self._inbound.hold(message.seq, message)
             self._ask_for_gap(message.seq, now, events)
@@ -449,7 +462,7 @@ class Session(Sender):
             case MsgType.RESEND_REQUEST:
                 self._resend_request(message, now, events)
             case MsgType.REJECT:
-                events.append(peer_reject(message))
+                events.append(admin.peer_reject(message))
             case MsgType.LOGOUT:
                 self._on_logout(message, now, events)
             case MsgType.LOGON:
@@ -518,7 +531,12 @@ class Session(Sender):
         except RemoteProtocolError as error:
             self._refuse(message, error.reason, error.ref_tag, error.text, now, events)
             return
-        events.append(Warn(f"the peer reset its numbers from {expected} to {new}"))
+        if new > expected:
+            if not self.settings.retransmission:  # what was skipped can only come another way
+                events.append(GapDetected(expected, new))
+                self._fail(f"SequenceReset from {expected} to {new}", now, events)
+                return
+            events.append(Renumbered(f"the peer reset its numbers from {expected} to {new}", lost=True))
         for seq in self._inbound.below(new):
             self._inbound.take(seq)
         self.next_target_msg_seq_num = new
@@ -538,7 +556,7 @@ class Session(Sender):
             body = self._reset_answer(fix_time(now.wall_ns))
             self._write(MsgType.LOGON, body, now)
         self.next_target_msg_seq_num = 2
-        events.append(Warn("both sides' numbers were reset to 1 inside the session"))
+        events.append(Renumbered("both sides' numbers were reset to 1 inside the session", lost=False))
 
     def _reset_answer(self, sending_time: str) -> str:
         """Return the body of the Logon that answers a reset."""
@@ -568,12 +586,13 @@ class Session(Sender):
     def _resend_request(self, message: FixMessage, now: Now, events: list[Event]) -> None:
         """Check a ResendRequest and answer it (8.1 to 8.4, 8.7)."""
         try:
-            begin, end = self._resend_range(message)
+            begin, end, is_open = self._resend_range(message)
         except RemoteProtocolError as error:
             self._refuse(message, error.reason, error.ref_tag, error.text, now, events)
             return
         self._resend(begin, end, now)
-        events.append(ResendAsked(begin, end))
+        sure_end = min(end, max(begin, self._first_of_connection - 1)) if is_open else end
+        events.append(ResendAsked(begin, end, sure_end))
 
     # ---- refusing and ending
 
@@ -667,14 +686,3 @@ _TIMED_OUT: Final = {
     SessionState.LOGOUT_SENT: "the Logout was not answered",
     SessionState.LOGOUT_RECEIVED: "the peer did not close after its Logout",
 }
-
-
-def peer_reject(message: FixMessage) -> PeerReject:
-    """Read a Reject leniently: nothing about it may be refused (7.2)."""
-    return PeerReject(
-        ref_seq=admin.optional_int(message.get(45)) or 0,
-        ref_msg_type=message.get(372) or "",
-        ref_tag=admin.optional_int(message.get(371)),
-        reason=admin.optional_int(message.get(373)),
-        text=message.get(58) or "",
-    )

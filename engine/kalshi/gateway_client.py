@@ -30,10 +30,12 @@ from engine.fix.events import (
     LoggedOut,
     PeerReject,
     Refused,
+    Renumbered,
     Skew,
     Warn,
 )
 from engine.fix.initiator import Initiator
+from engine.fix.msg_types import MsgType
 from engine.fix.session import HotDecoder, SessionState
 from engine.fix.snapshot import SessionSnapshot
 from engine.kalshi import codec
@@ -72,6 +74,7 @@ class GatewayClient:
         state: in words, for status. skew_ns: the venue's clock minus ours, as last seen.
         failed: why it has given up for good, and what to check; empty while it has not.
         logons: Logons sent in this process; each cost tokens.
+        began_anew: the numbers of the present session began at 1 with its Logon: nothing of before can be asked for.
         stopped: after `stop`: logged out, link closed.
 
     Args:
@@ -107,11 +110,14 @@ class GatewayClient:
         self._peer_name = ""
         self._reason = ""  # why the link is being closed
         self._said = ""  # last reason of a connection that did not come about
+        self._lost_numbers = ""  # why KalshiRT's numbers can't be gone on with, found inside the session
+        self._alive_wall_ns = 0  # when the venue was last heard, or 0
         self._send_21026 = config.always_emit_new_before_trade
         self.state = "not started"
         self.skew_ns = 0
         self.failed = ""
         self.logons = 0
+        self.began_anew = True
         self.stopped = False
         self._session = Initiator(
             SessionSettings(
@@ -203,11 +209,23 @@ class GatewayClient:
         """Return the session's numbers, to continue KalshiRT in another process."""
         return self._session.snapshot()
 
-    def restore(self, snapshot: SessionSnapshot) -> None:
-        """Continue KalshiRT from stored numbers; before `start`."""
+    def restore(self, snapshot: SessionSnapshot, alive_wall_ns: int = 0) -> None:
+        """Continue KalshiRT from stored numbers, last used at `alive_wall_ns`; before `start`."""
         assert self._retransmits, "only KalshiRT continues its numbers"
         self._session.restore(snapshot)
+        self._alive_wall_ns = alive_wall_ns
         self._reset_next = False
+
+    @property
+    def numbers(self) -> tuple[int, int, bool]:
+        """The next numbers, ours and the venue's, and whether the next Logon would go on with them."""
+        session = self._session
+        return session.next_sender_msg_seq_num, session.next_target_msg_seq_num, not self._reset_next
+
+    @property
+    def caught_up(self) -> bool:
+        """Logged on, and nothing that the venue sent is missing, as far as is known."""
+        return self.logged_on and self._session.in_order
 
     # -- the link
 
@@ -224,8 +242,10 @@ class GatewayClient:
         self._link_state = _LinkState.UP
         self._due = None
         self._refused = self._said = ""
-        if self._reset_next and self._retransmits:
-            self._session.restore(SessionSnapshot())
+        if self._retransmits:
+            self._check_retention(now)
+            if self._reset_next:
+                self._session.restore(SessionSnapshot())
         self.state = "logging on"
         self._logging_on = True
         self.logons += 1
@@ -233,6 +253,14 @@ class GatewayClient:
         self._session.connected(now)
         self._flush()
         return []
+
+    def _check_retention(self, now: Now) -> None:
+        # Of so long ago the venue keeps nothing: a ResendRequest could only be rejected.
+        away_ns = now.wall_ns - self._alive_wall_ns
+        if self._alive_wall_ns and away_ns > self._config.message_retention_h * 3600 * SECOND:
+            self._reset_numbers(
+                f"{away_ns / (3600 * SECOND):.1f} h without the venue, which keeps messages for {self._config.message_retention_h} h"
+            )
 
     def _on_gone(self, event: LinkEvent, reason: str, now: Now) -> list[Event]:
         if self._link_state is _LinkState.IDLE:
@@ -303,6 +331,8 @@ class GatewayClient:
         """Do this side's part of each event, send what the session wants sent, hand the events on."""
         extra: list[Event] = []
         close: Close | None = None
+        if events:
+            self._alive_wall_ns = now.wall_ns
         for event in events:
             if type(event) is App:
                 continue
@@ -313,6 +343,10 @@ class GatewayClient:
         self._flush()
         if close is not None:
             self._on_close(close, now)
+        elif self._lost_numbers:
+            self._reset_numbers(self._lost_numbers)
+            self.reconnect("numbers can't be continued", now)
+        self._lost_numbers = ""
         return events + extra if extra else events
 
     def _on_event(self, event: Event, extra: list[Event], now: Now) -> None:
@@ -333,6 +367,8 @@ class GatewayClient:
                 # the owner gets no App for it: what it said is lost, and that must not pass unseen
                 text = f"refused message {event.message.seq} (35={event.message.msg_type}): {event.text}"
                 self._out.log("alert", f"{self._config.target_comp_id}: {text}")
+            case Renumbered():
+                self._out.log("alert", f"{self._config.target_comp_id}: {event.text}")
             case GapDetected():
                 text = f"sequence gap: expected {event.expected}, received {event.received}"
                 self._out.log("warning", f"{self._config.target_comp_id}: {text}")
@@ -344,6 +380,7 @@ class GatewayClient:
         self._logging_on = False
         self._policy.logged_on(now.mono_ns)
         self._exists = 0
+        self.began_anew = self._reset_next or not self._retransmits or event.logon.get(141) == "Y"
         self._reset_next = False
         name = event.logon.get(49) or ""
         if self._peer_name and name != self._peer_name:
@@ -354,7 +391,7 @@ class GatewayClient:
         """Decide what a Logout in answer to the Logon means."""
         self._refused = text or "the Logon was refused without a reason"
         words = text.lower()
-        if self._retransmits and ("msgseqnum" in words or "sequence" in words):
+        if self._retransmits and ("seqnum" in words or "sequence" in words):
             self._reset_numbers(text)
             return
         for word, advice in _HOPELESS:
@@ -365,6 +402,8 @@ class GatewayClient:
     def _on_peer_reject(self, event: PeerReject, extra: list[Event]) -> None:
         """Decide what a Reject in answer to the Logon means; others are the owner's business."""
         if not self._logging_on:
+            if self._retransmits and event.ref_msg_type == MsgType.RESEND_REQUEST:
+                self._lost_numbers = f"the ResendRequest was rejected: {event.text}"
             return
         if event.reason == _SIGNATURE_PROBLEM:
             self._fail(f"Logon rejected: {event.text}: {_HOPELESS[0][1]}")

@@ -5,11 +5,13 @@ numbered events on the tape. Nothing else in the engine writes to the order-entr
 order state from anything but the tape.
 
 * Commands pass or are refused by the rules of `commands`.
-* After a restart, and when a session without retransmission is lost, every live order is UNKNOWN until the venue's
-  word settles it (`recovery`). `ready` on the beat is false meanwhile.
+* After a restart, and when a session is lost, every live order is UNKNOWN until the venue's word settles it (`recovery`);
+  on KalshiRT, whose numbers go on (`continuity`), only those that the venue had not answered. `ready` on the beat is
+  false meanwhile.
 * A guard that is silent is lost: order entry then cancels everything, or holds, as configured.
 
-The journal's only entry is `OrderEvent`: what is on the tape is what was committed, and replaying it gives the state.
+The journal holds `OrderEvent`: what is on the tape is what was committed, and replaying it gives the state; and for
+KalshiRT the session's numbers, in the same transaction.
 """
 
 from collections.abc import Callable
@@ -32,6 +34,7 @@ from engine.fix.events import (
     LoggedOut,
     PeerReject,
     Refused,
+    Renumbered,
     ResendAsked,
     Warn,
 )
@@ -70,7 +73,9 @@ from engine.messages.executions import (
 from engine.order_entry import wire
 from engine.order_entry.answers import Answers
 from engine.order_entry.commands import Commands, Scope
+from engine.order_entry.continuity import Continuity, Stored
 from engine.order_entry.desk import Client, Desk
+from engine.order_entry.records import SessionNumbers
 from engine.order_entry.recovery import Clearing, Recovery
 from engine.order_entry.reports import Reports, copy_of, exec_key
 from engine.orders.ledger import Ledger
@@ -81,13 +86,13 @@ BEAT_NS: Final = 100 * MS
 PACE_NS_MIN: Final = 10 * MS
 EPOCH_AHEAD_MS: Final = 24 * 60 * 60 * 1000
 """A guard's epoch is its wall clock's ms, or one more than its last: what is further ahead of ours is nobody's."""
-_RESET_SEQ_NUM_FLAG: Final = 141
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """What a snapshot holds: all that `replay` made."""
 
     ledger: SavedLedger
+    numbers: SessionNumbers | None
 
 
 class OrderEntry(Actor):
@@ -121,7 +126,6 @@ class OrderEntry(Actor):
         self._rng = rng
         session = config.sessions.order_entry
         self._session = session.target_comp_id
-        self._retransmits = session.target_comp_id == "KalshiRT"
         multipliers = {symbol: i.contract_multiplier for symbol, i in config.instruments.items()}
         self._multipliers = multipliers
         self.ledger = Ledger(multipliers, exec_key)
@@ -136,9 +140,13 @@ class OrderEntry(Actor):
             assert rng is not None, "a session needs random numbers for its back-off"
             client = GatewayClient(LINK, session, out, sign, rng, hot={"8": HOT["8"]})
         self._client = self.desk.client = client
+        self.stored = Stored()
+        retransmits = session.target_comp_id == "KalshiRT"
+        self._continuity = Continuity(session, self.desk, self.stored) if retransmits else None
         self.desk.mass_cancel_works = session.target_comp_id == "KalshiNR"
         self.desk.pace_ns = max(PACE_NS_MIN, wire.request_ns(config.rate))
         self._up = False
+        self._is_settled = False
         self._guard_lost = False
         self._file_latches: frozenset[Scope] = frozenset()
         self._refuse_epoch_ns = 0
@@ -151,14 +159,20 @@ class OrderEntry(Actor):
     # -- life
 
     def replay(self, entry: msgspec.Struct) -> None:
-        assert isinstance(entry, OrderEvent), "the order journal holds order events only"
+        if isinstance(entry, SessionNumbers):
+            self.stored.take(entry)
+            return
+        assert isinstance(entry, OrderEvent), "the order journal holds order events and numbers only"
         self.ledger.apply(entry)
 
     def dump(self) -> bytes:
-        return msgspec.msgpack.encode(State(ledger=self.ledger.save()))
+        return msgspec.msgpack.encode(State(ledger=self.ledger.save(), numbers=self.stored.save()))
 
     def load(self, state: bytes) -> None:
-        self.ledger.restore(msgspec.msgpack.decode(state, type=State).ledger)
+        saved = msgspec.msgpack.decode(state, type=State)
+        self.ledger.restore(saved.ledger)
+        if saved.numbers is not None:
+            self.stored.take(saved.numbers)
 
     def snapshot_of(self) -> str:
         return repr(sorted(self._multipliers.items()))
@@ -167,11 +181,16 @@ class OrderEntry(Actor):
         random_bits = int(self._rng() * (1 << 30)) if self._rng is not None else 0
         self.desk.own_ids = ClOrdIDs(SLOT_OPERATOR, now.wall_ns // MS, random_bits)
         self.commands.heard_ns = now.mono_ns
+        client, continuity = self._client, self._continuity
+        goes_on = continuity is not None and client is not None and continuity.begin(client, now)
         self._open_positions(now)
-        self._tell_of_left()
-        self.recovery.start(now)
-        if self._client is not None:
-            self._client.start(now)
+        if continuity is None and client is not None:
+            self.stored.give_up(self.out)
+        if not goes_on:
+            self._tell_of_left()
+        self.recovery.start(now, answered_too=not goes_on)
+        if client is not None:
+            client.start(now)
         self._after(now)
 
     def _tell_of_left(self) -> None:
@@ -187,7 +206,9 @@ class OrderEntry(Actor):
 
     def state_digest(self) -> str:
         """Return SHA-256 of the journalled state, hex: what a replay must give again."""
-        return self.ledger.digest()
+        numbers = self.stored.save()
+        digest = self.ledger.digest()
+        return digest if numbers is None else f"{digest} {msgspec.msgpack.encode(numbers).hex()}"
 
     def _open_positions(self, now: Now) -> None:
         # [opening] counts only while the journal has no position of the market: fills since then are added to it.
@@ -439,7 +460,7 @@ class OrderEntry(Actor):
             if isinstance(event, App):
                 self._on_app(event, now)
             elif isinstance(event, LoggedOn):
-                self._on_logged_on(event, now)
+                self._on_logged_on(now)
             elif isinstance(event, PeerReject):
                 text = f"Reject {event.reason}, tag {event.ref_tag}: {event.text}"
                 self.reports.on_refused_request(event.ref_seq, "", event.reason or 0, text, now)
@@ -452,7 +473,9 @@ class OrderEntry(Actor):
             elif isinstance(event, Refused):
                 self.recovery.want_sweep()  # whatever it said, drop copy has it
             elif isinstance(event, ResendAsked):
-                self.reports.on_never_got(event.begin, event.end, now)
+                self._on_resend_asked(event, now)
+            elif isinstance(event, Renumbered):
+                self._on_renumbered(event.text, now, lost=event.lost)
             elif isinstance(event, Warn):
                 warned = event.text
                 self.out.log("warning", f"{self._session}: {event.text}")
@@ -460,18 +483,34 @@ class OrderEntry(Actor):
         if self._up and client is not None and not client.logged_on:
             self._on_session_lost(lost or warned or "disconnected", now)
 
-    def _on_logged_on(self, event: LoggedOn, now: Now) -> None:
+    def _on_logged_on(self, now: Now) -> None:
         if self._up:
             self._on_session_lost("a new logon", now)
         self._up = True
-        if not self._retransmits or event.logon.get(_RESET_SEQ_NUM_FLAG) == "Y":
-            self.desk.forget_requests()
+        client = self._client
+        if client is None or client.began_anew:
+            self._on_renumbered("the session began anew", now, lost=True)
+        if self._continuity is not None:
+            self._continuity.logged_on(now)
         self.recovery.on_logon(now)
+
+    def _on_renumbered(self, text: str, now: Now, *, lost: bool) -> None:
+        # No request can be answered by number any more; what is lost of the venue's messages only drop copy has.
+        self.desk.forget_requests()
+        if self._continuity is not None:
+            self.recovery.doubt_all(text, now, answered_too=lost)
+            self.recovery.want_sweep()
+
+    def _on_resend_asked(self, event: ResendAsked, now: Now) -> None:
+        self.reports.on_never_got(event.begin, event.sure_end, now)
+        if self._continuity is not None:
+            self._continuity.doubt(event.sure_end + 1, event.end, now)
 
     def _on_session_lost(self, reason: str, now: Now) -> None:
         self._up = False
         if not self._stopping:  # the next start doubts all the same
-            self.recovery.doubt_all(f"session lost: {reason}", now, answered_too=not self._retransmits)
+            answered_too = self._continuity is None
+            self.recovery.doubt_all(f"session lost: {reason}", now, answered_too=answered_too)
 
     def _on_app(self, event: App, now: Now) -> None:
         message = event.message
@@ -517,10 +556,18 @@ class OrderEntry(Actor):
             self._on_events(client.on_deadline(now), now)
         self._watch_guard(now)
         self.reports.tick(now)
-        self.recovery.tick(now)
+        if self._settled(now):
+            self.recovery.tick(now)
         self.clearing.tick(now)
         self.answers.tick(now)
         self._after(now)
+
+    def on_drained(self, now: Now) -> None:
+        if self._continuity is not None:
+            self._continuity.note(now)
+
+    def _settled(self, now: Now) -> bool:
+        return self._continuity is None or self._continuity.settled(now)
 
     def _after(self, now: Now) -> None:
         # At the end of each step but a command's: what changed is said, the next deadline set.
@@ -529,6 +576,7 @@ class OrderEntry(Actor):
             self._watch_quiesce(now)
         if self._stopping and (client is None or client.stopped):
             self.stopped = True
+        settled = self._is_settled = self._settled(now)
         said = (
             self.ready,
             self.commands.epoch,
@@ -544,7 +592,7 @@ class OrderEntry(Actor):
         for due in (
             client.deadline if client is not None else None,
             self.reports.due(),
-            self.recovery.due(),
+            self.recovery.due() if settled else None,
             self.clearing.due(),
             self.answers.due(),
         ):
@@ -556,7 +604,7 @@ class OrderEntry(Actor):
     def ready(self) -> bool:
         """Logged on, nothing from before the logon left to find out, journal writable, not on the way down."""
         client = self._client
-        up = self._up if client is not None else True
+        up = self._up and self._is_settled if client is not None else True
         return up and self.desk.journal_ok and not self.recovery.running and not self._quiescing
 
     def _session_state(self) -> str:
@@ -595,6 +643,8 @@ class OrderEntry(Actor):
             return "dry run: nothing is sent"
         if not self._up:
             return client.failed or f"{self._session} is {client.state}"
+        if not self._is_settled:
+            return f"{self._session} is catching up"
         if self.recovery.running:
             return f"finding out about {len(self.recovery.gating)} orders"
         return "the guard is lost" if self._guard_lost else ""

@@ -76,10 +76,15 @@ class Recovery:
         """Something from before the logon is left to find out."""
         return bool(self.gating)
 
-    def start(self, now: Now) -> None:
-        """Begin a life: drop copy may remember the numbers of the last one, so they go on from the wall clock."""
+    def start(self, now: Now, *, answered_too: bool = True) -> None:
+        """Begin a life: drop copy may remember the numbers of the last one, so they go on from the wall clock.
+
+        Args:
+            now: now.
+            answered_too: orders that the venue has acknowledged are in doubt as well.
+        """
         self.sweep_wanted = now.wall_ns // MS
-        self.doubt_all("order entry was restarted", now, answered_too=True)
+        self.doubt_all("order entry was restarted", now, answered_too=answered_too)
 
     def watch(self, event: OrderEvent) -> None:
         """Follow an emitted event: an order that got into doubt is asked about, one that left it is not."""

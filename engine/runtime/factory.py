@@ -45,9 +45,9 @@ def entry_types(name: str) -> Any:
     """Return the union of journal entries of an actor, or None when it has no journal."""
     match name:
         case "order_entry":
-            from engine.messages.executions import OrderEvent
+            from engine.order_entry.records import OrderJournalEntry
 
-            return OrderEvent
+            return OrderJournalEntry
         case "guard":
             from engine.guard.records import GuardJournalEntry
 

@@ -118,8 +118,8 @@ class WireDiscipline(Checker):
             self.check(node.name == "guard", f"{node.name} sent an approved command")
             self._approved[message.request.cl_ord_id] = message.epoch
 
-    def recorded(self, node: Node, entry: Any) -> None:
-        if node.name == OE and entry.kind in _SUBMITS:
+    def recorded(self, node: Node, entry: Any) -> None:  # noqa: ARG002
+        if isinstance(entry, OrderEvent) and entry.kind in _SUBMITS:
             self._recorded[entry.request_id] = _SUBMITS[entry.kind]
 
     def wrote(self, node: Node, link: str, data: bytes) -> None:  # noqa: ARG002
@@ -159,14 +159,14 @@ class PositionsExact(Checker):
         self._taken: dict[str, int] = {}
         self._touched: dict[str, None] = {}
 
-    def recorded(self, node: Node, entry: Any) -> None:
+    def recorded(self, node: Node, entry: Any) -> None:  # noqa: ARG002
         if isinstance(entry, Reported) and entry.report.exec_type == _TRADE:
             trades = self._venue.setdefault(entry.report.symbol, {})
             trades[entry.report.exec_id] = len(trades) + 1
             self._said[entry.report.symbol] = entry.position_qty
-        elif node.name == OE and entry.kind is EventKind.TRADE:
+        elif isinstance(entry, OrderEvent) and entry.kind is EventKind.TRADE:
             self._on_trade(entry)
-        elif node.name == OE and entry.kind is EventKind.POSITION:
+        elif isinstance(entry, OrderEvent) and entry.kind is EventKind.POSITION:
             change = entry.position - self.account.get(entry.symbol, 0)
             self._move(entry.symbol, SLOT_FOREIGN, change)
             self._known[entry.symbol] = None
@@ -252,12 +252,14 @@ class OrderLife(Checker):
             f"{event.order} was concluded with {event.cum_qty} filled, the venue says {cum_qty}",
         )
 
-    def recorded(self, node: Node, entry: Any) -> None:
+    def recorded(self, node: Node, entry: Any) -> None:  # noqa: ARG002
         if isinstance(entry, Reported):
             self._on_report(entry)
-        if node.name == OE and entry.kind is EventKind.RESOLVED and entry.source is not Source.OPERATOR:
+        if not isinstance(entry, OrderEvent):
+            return
+        if entry.kind is EventKind.RESOLVED and entry.source is not Source.OPERATOR:
             self._on_resolved(entry)
-        if node.name != OE or entry.kind is EventKind.POSITION or entry.strategy == SLOT_FOREIGN:
+        if entry.kind is EventKind.POSITION or entry.strategy == SLOT_FOREIGN:
             return
         before = self._states.get(entry.order)
         if before in TERMINAL:
@@ -338,13 +340,13 @@ class HaltsHold(Checker):
         elif node.name == "guard" and self._set:
             self._hold()
 
-    def recorded(self, node: Node, entry: Any) -> None:
+    def recorded(self, node: Node, entry: Any) -> None:  # noqa: ARG002
         if isinstance(entry, LatchSet):
             self._set[entry.strategy, entry.symbol] = None
         elif isinstance(entry, LatchReleased):
             self._guard.pop((entry.strategy, entry.symbol), None)
             self._set.pop((entry.strategy, entry.symbol), None)
-        elif node.name == OE and entry.kind in _SUBMITS:
+        elif isinstance(entry, OrderEvent) and entry.kind in _SUBMITS:
             self._terms[entry.request_id] = (entry.strategy, entry.symbol)
 
     def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:  # noqa: ARG002
@@ -406,8 +408,8 @@ class OwnOrdersOnly(Checker):
                 event.strategy == target.slot, f"{target.name} was told of slot {event.strategy}'s orders"
             )
 
-    def recorded(self, node: Node, entry: Any) -> None:
-        if node.name != OE or entry.strategy == SLOT_FOREIGN:
+    def recorded(self, node: Node, entry: Any) -> None:  # noqa: ARG002
+        if not isinstance(entry, OrderEvent) or entry.strategy == SLOT_FOREIGN:
             return
         owner = slot_of(entry.order)
         self.check(

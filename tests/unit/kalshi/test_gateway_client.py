@@ -10,6 +10,7 @@ from engine.fix.config import SessionSettings
 from engine.fix.encoder import encode
 from engine.fix.errors import LocalProtocolError
 from engine.fix.events import App, Close, GapDetected, LoggedOn, LoggedOut, LogonReceived, PeerReject, Warn
+from engine.fix.snapshot import SessionSnapshot
 from engine.kalshi import hot
 from engine.kalshi.gateway_client import CLOSE_GRACE_NS, GatewayClient
 
@@ -507,24 +508,55 @@ def test_rt_resets_loudly_when_its_numbers_are_refused():
     assert world.client.logged_on
 
 
-def test_rt_resets_when_a_gap_is_not_filled():
-    """BeginSeqNo outside the retention: nothing comes, asked three times, then the numbers are given up (scenario 8.4)."""
+def test_rt_resets_at_once_when_its_resend_request_is_rejected():
+    """BeginSeqNo outside the retention (scenario 8.4): the venue says so, nobody waits for what can't come."""
     world = logged_on(target_comp_id="KalshiRT")
     world.venue.send("9", "37=o\x0111=a\x0139=0\x01434=1\x01102=1\x01", world.now)
     world.venue.data_to_send()
-    world.venue.forget_before(3)
     world.venue.send("9", "37=o\x0111=b\x0139=0\x01434=1\x01102=1\x01", world.now)
+    world.venue.forget_before(3)
     world.answer()
+    assert not world.client.caught_up
     world.carry()
-    while world.client.logged_on:
-        world.until_due()
-        world.carry()
-    assert world.mono == 46 * SECOND
-    assert world.links[-1] == ("close", "nr", "MsgSeqNum(34) 2 to 2 were not resent")
+    assert [text for level, text in world.logs if level == "alert"] == [
+        (
+            "KalshiRT: numbers can't be continued (the ResendRequest was rejected: BeginSeqNo(7) 2 is outside the retention"
+            " window, which begins at 3): reset; what was missed must come by drop copy"
+        )
+    ]
+    assert not world.client.logged_on and world.mono == SECOND
     world.disconnect()
     world.until_due()
     assert world.log_on().get(141) == "Y"
-    assert world.client.logged_on
+    assert (world.client.logged_on, world.client.caught_up, world.client.began_anew) == (True, True, True)
+
+
+def test_rt_that_was_away_for_longer_than_the_retention_resets():
+    """Nothing of so long ago is kept: it is not even tried (MessageRetentionPeriod, tag 20200)."""
+    world = World(target_comp_id="KalshiRT", message_retention_h=2)
+    world.client.restore(
+        SessionSnapshot(next_sender_msg_seq_num=9, next_target_msg_seq_num=7), WALL - 2 * 3600 * SECOND - 1
+    )
+    world.client.start(world.now)
+    world.connected()
+    text = wire_text(world)
+    assert "|34=1|" in text and "|141=Y|" in text and "|20200=2|" in text
+    assert world.logs[0][1].startswith("KalshiRT: numbers can't be continued (2.0 h without the venue")
+
+
+def test_rt_tells_its_owner_what_to_store():
+    """The next numbers, and whether they are gone on with."""
+    world = World(target_comp_id="KalshiRT")
+    assert world.client.numbers == (1, 1, False)
+    world.client.start(world.now)
+    world.log_on()
+    assert (world.client.numbers, world.client.began_anew) == ((2, 2, True), True)
+    world.client.send("F", "11=a\x0141=b\x0154=1\x0155=B\x01", world.now)
+    assert world.client.numbers == (3, 2, True)
+    world.disconnect()
+    world.until_due()
+    world.refuse("ResetSeqNumFlag(141) must be Y after maintenance")
+    assert world.client.numbers[2] is False
 
 
 def test_rt_continues_stored_numbers():

@@ -83,6 +83,18 @@ class FakeClient:
         self.started = 0
         self.seq = 1
         self.wire = []
+        self.target = 2
+        self.goes_on = True
+        self.caught_up = True
+        self.began_anew = True
+        self.restored = None
+
+    @property
+    def numbers(self):
+        return self.seq + 1, self.target, self.goes_on
+
+    def restore(self, snapshot, alive_wall_ns=0) -> None:
+        self.restored = snapshot
 
     def start(self, now) -> None:
         self.started += 1
@@ -122,7 +134,7 @@ class Rig:
         self.oe = OrderEntry(self.config, self.out, None, lambda: 0.5, dry_run=dry_run, client=self.client)
         for event in self.past:
             self.oe.replay(event)
-            self.out.exec_ids.add(event.exec_id)
+            self.out.exec_ids.add(getattr(event, "exec_id", ""))
         self.out.exec_ids.discard("")
         self.ids = ClOrdIDs(1, START.wall_ns // MS - 7, 77)
         self.no = 0
