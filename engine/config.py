@@ -241,6 +241,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         cancel_on_exit: the guard cancels its resting orders when the worker is gone.
         over_budget: what becomes of a request when the Write bucket has no tokens for it: `refuse` (at once) or `queue` (it waits in the guard, is judged again when it leaves, and refused after queue_ms).
         queue_ms: how long a request may wait with over_budget `queue`.
+        order_group_limit: contracts that may be filled within 15 s before the venue itself cancels what rests and takes
+            nothing more of this strategy; 1 to 1000000; 0: no order group.
     """
 
     strategy: str
@@ -252,6 +254,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     cancel_on_exit: bool = True
     over_budget: str = "refuse"
     queue_ms: int = 1000
+    order_group_limit: int = 0
 
 
 class VenueMarketConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -465,6 +465,7 @@ def _strategy_problems(config: Config) -> Iterator[str]:
         module, colon, cls = strategy.strategy.partition(":")
         if not colon or not module or not cls.isidentifier():
             yield f"{prefix}.strategy: {strategy.strategy!r} must be module:Class"
+        yield from _at_least(f"{prefix}.order_group_limit", strategy.order_group_limit, 0, 1_000_000)
         yield from _limits(f"{prefix}.limits", strategy.limits)
         yield from _choice(f"{prefix}.over_budget", strategy.over_budget, ("refuse", "queue"))
         yield from _at_least(f"{prefix}.queue_ms", strategy.queue_ms, 1, 3_600_000)

@@ -32,6 +32,7 @@ from engine.guard.feeds import Feeds
 from engine.guard.flattening import Flattening
 from engine.guard.following import Following
 from engine.guard.gate import Gate, GateState
+from engine.guard.groups import OrderGroups
 from engine.guard.halting import Halting
 from engine.guard.intake import Intake
 from engine.guard.kill_switch import ALL, LatchScope
@@ -58,6 +59,7 @@ from engine.messages.commands import (
     CancelAll,
     CancelOrder,
     EpochAccepted,
+    GroupAnswer,
     GuardBeat,
     NewOrder,
     NotAccepted,
@@ -101,8 +103,9 @@ class Guard(Actor):
         self.workers = Workers(config, self.exposure)
         self.refusals = Refusals(out)
         self.commander = Commander(out, self._record, self.exposure, self.budget, ids, config.risk)
+        self.groups = OrderGroups(config, out, self.exposure, self.commander, self.budget)
         self.halting = Halting(
-            config, out, self._record, self.exposure, self.commander, self.gate, self.workers
+            config, out, self._record, self.exposure, self.commander, self.gate, self.workers, self.groups
         )
         self.report = Report(
             self.exposure, self.commander, self.gate, self.halting.kill, self.workers, self.refusals
@@ -121,6 +124,7 @@ class Guard(Actor):
             self.losses,
             self.refusals,
             self._settle,
+            self.groups,
         )
         self.tape = self.following.tape
         self.desk = Desk(
@@ -133,8 +137,9 @@ class Guard(Actor):
             self.report,
             self.losses.rebase,
             self.flattening,
+            self.groups,
         )
-        chain = controls(self.gate, self.budget, config.risk)
+        chain = controls(self.gate, self.budget, config.risk, self.groups)
         self.waiting = self.halting.waiting = Waiting(self.budget, self.refusals)
         self.intake = Intake(
             out, chain, self.exposure, self.commander, self.workers, self.refusals, self.desk, self.waiting
@@ -160,6 +165,7 @@ class Guard(Actor):
             OrdersSnapshot: following.on_snapshot,
             EpochAccepted: following.on_epoch_accepted,
             NotAccepted: following.on_not_accepted,
+            GroupAnswer: self.groups.on_answer,
             TopOfBook: feeds.on_top,
             BookSnapshot: feeds.on_book,
             FeedBeat: feeds.on_beat,

@@ -19,6 +19,7 @@ from engine.messages.commands import (
     Approved,
     ArmOrders,
     CancelOrder,
+    GroupCommand,
     GuardBeat,
     GuardHello,
     HaltOrders,
@@ -177,6 +178,20 @@ class Commander:
                 strategy=slot,
                 request=request,
                 reducing=reducing,
+            ),
+        )
+
+    def group(self, slot: int, action: str, why: str, *, request_id: str = "", group_id: str = "") -> None:
+        """Tell order entry what to do with a strategy's order group; tokens are the caller's."""
+        self._send(
+            ORDERS,
+            GroupCommand(
+                epoch=self.epoch,
+                strategy=slot,
+                action=action,
+                why=why,
+                request_id=request_id,
+                group_id=group_id,
             ),
         )
 

@@ -16,6 +16,7 @@ from engine.guard.commander import ORDERS, Commander
 from engine.guard.exposure import Exposure
 from engine.guard.flattening import Flattening
 from engine.guard.gate import Gate
+from engine.guard.groups import OrderGroups
 from engine.guard.halting import Halting
 from engine.guard.kill_switch import LatchScope, Sweep
 from engine.guard.lines import Scope
@@ -29,13 +30,14 @@ from engine.messages.commands import (
     CancelById,
     ControlReply,
     Flatten,
+    GroupOrder,
     GuardQuery,
     Halt,
     OpenOrdersQuery,
 )
 
-OperatorMessage = Halt | Arm | CancelAll | CancelById | Flatten | GuardQuery | OpenOrdersQuery
-OPERATOR_TYPES = (Halt, Arm, CancelAll, CancelById, Flatten, GuardQuery, OpenOrdersQuery)
+OperatorMessage = Halt | Arm | CancelAll | CancelById | Flatten | GroupOrder | GuardQuery | OpenOrdersQuery
+OPERATOR_TYPES = (Halt, Arm, CancelAll, CancelById, Flatten, GroupOrder, GuardQuery, OpenOrdersQuery)
 
 
 class Desk:
@@ -52,6 +54,7 @@ class Desk:
         report: Report,
         rebase: Callable[[LatchScope, Now], None],
         flattening: Flattening,
+        groups: OrderGroups,
     ) -> None:
         self._out = out
         self._record = record
@@ -62,11 +65,15 @@ class Desk:
         self._report = report
         self._rebase = rebase
         self._flattening = flattening
+        self._groups = groups
 
     def handle(self, peer: str, message: OperatorMessage, now: Now) -> None:
         """Do what an operator asks and answer."""
         if isinstance(message, Flatten):
             self._flattening.start(peer, message, now)
+            return
+        if isinstance(message, GroupOrder):
+            self._groups.order(peer, message, now)
             return
         data: dict[str, msgspec.Raw] = {}
         ok, text = True, ""
@@ -108,6 +115,8 @@ class Desk:
 
     def _arm(self, message: Arm, now: Now) -> tuple[bool, str]:
         problem = self._unknown_scope(message.strategy, message.symbol)
+        if not problem:
+            problem = self._groups.keeps_from_arming(LatchScope(message.strategy, message.symbol))
         if not problem and message.positions and not message.accept_gap:
             problem = "positions are only taken with accept_gap"
         for symbol, qty in message.positions.items():

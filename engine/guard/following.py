@@ -15,6 +15,7 @@ from engine.guard.doubts import Doubts
 from engine.guard.exposure import SUBMITS, Exposure, Request
 from engine.guard.flattening import Flattening
 from engine.guard.gate import VENUE_PAUSE_NS, Gate
+from engine.guard.groups import OrderGroups
 from engine.guard.halting import LOGGED_ON, Halting
 from engine.guard.limits import Breach
 from engine.guard.losses import Losses
@@ -62,6 +63,7 @@ class Following:
         losses: Losses,
         refusals: Refusals,
         settle: Callable[[Now], None],
+        groups: OrderGroups,
     ) -> None:
         self.tape = TapeFollower()
         self.counters = dict.fromkeys(("reservations_queried", "resyncs", "fenced", "late"), 0)
@@ -76,6 +78,7 @@ class Following:
         self._losses = losses
         self._refusals = refusals
         self._settle = settle
+        self._groups = groups
         self._accepted_tape_no = -1
         self._snapshot_asked_ns: int | None = None
         self._resync_ns: int | None = None
@@ -202,6 +205,8 @@ class Following:
                 self.resync(f"order entry follows epoch {beat.epoch}", now)
             elif self.tape.last >= 0 and self.tape.hear(beat.tape_no, now.mono_ns):
                 self.resync("order entry's tape ends before what we saw of it", now)
+        if beat.groups:
+            self._groups.on_beat(beat, now)
         self._settle(now)
 
     def ask_snapshot(self, now: Now) -> None:
@@ -250,6 +255,7 @@ class Following:
             self._on_venue_refusal(event, now)
         if event.strategy == SLOT_OPERATOR:
             self._flattening.hear(event)
+        self._groups.on_event(event, now)
         if event.late:
             self.counters["late"] += 1
         if exposure.unknown != unknown:

@@ -1,7 +1,7 @@
 """Halting and arming: what happens, in which order, when a scope is latched or released.
 
 Halting: the latch is journalled and written to the halt file (`engine.common.halt_file`), which order entry reads too;
-order entry is told to latch (so nothing that is queued there leaves); the cancels follow, a mass cancel first when everything is meant and the session knows it, then single cancels as tokens
+order entry is told to latch (so nothing that is queued there leaves); the cancels follow, the triggers of order groups first, then a mass cancel when everything is meant and the session knows it, then single cancels as tokens
 allow, again and again until nothing of the scope is open; the notes for humans and workers come last. Nothing in it can
 fail: without a journal the same is done unrecorded, and recorded when the journal works again.
 """
@@ -16,6 +16,7 @@ from engine.config import Config
 from engine.guard.commander import Commander
 from engine.guard.exposure import Exposure, Order
 from engine.guard.gate import NEVER, ORDER_ENTRY_SILENT_NS, Gate
+from engine.guard.groups import GROUP_FIRST_NS, OrderGroups
 from engine.guard.kill_switch import ALL, LOOK_AGAIN_NS, MASS_CANCEL_FIRST_NS, KillSwitch, LatchScope, Sweep
 from engine.guard.records import LatchReleased, LatchSet
 from engine.guard.refusals import FEED, INTENTS
@@ -45,6 +46,7 @@ class Halting:
         commander: Commander,
         gate: Gate,
         workers: Workers,
+        groups: OrderGroups,
     ) -> None:
         self.kill = KillSwitch()
         self.sweeps: list[Sweep] = []
@@ -55,6 +57,8 @@ class Halting:
         self._commander = commander
         self._gate = gate
         self._workers = workers
+        self._groups = groups
+        groups.halting = self
         self._healed_ns = NEVER
         self._slots = {name: strategy.slot for name, strategy in config.strategies.items()}
         self._file: str | None = None
@@ -72,7 +76,8 @@ class Halting:
         self._commander.halt(scope, why)
         if self.waiting is not None:
             self.waiting.drop(scope, "halted", f"{self.text(scope)} is halted: {why}", now)
-        self.sweep(Sweep(scope, f"halted: {why}", now.mono_ns, mass=scope == ALL and self._mass))
+        mass = scope == ALL and self._mass
+        self.sweep(Sweep(scope, f"halted: {why}", now.mono_ns, mass=mass, groups=True))
         self.run(now)
         if entry is not None:
             self._out.log("alert", f"{self.text(scope)} halted by {who}: {why}")
@@ -89,6 +94,7 @@ class Halting:
         self._keep()  # first: order entry must not read there what it is told to forget
         self.sweeps = [sweep for sweep in self.sweeps if sweep.orders is not None or sweep.scope != scope]
         self._commander.arm(scope, why)
+        self._groups.armed(scope)
         self._out.log("alert", f"{self.text(scope)} armed by {who}: {why}")
         self._note(scope, why, who, now, halted=False)
         return True
@@ -208,6 +214,11 @@ class Halting:
         if beat is None or beat.session != LOGGED_ON or mono_ns - gate.order_entry_ns > ORDER_ENTRY_SILENT_NS:
             sweep.next_ns = mono_ns + WAIT_MAX_NS  # nothing can leave now
             return False
+        if sweep.groups:
+            sweep.groups = False
+            if self._groups.trigger(sweep):
+                sweep.next_ns = mono_ns + GROUP_FIRST_NS
+                return False
         if sweep.mass and self._commander.mass_cancel(mono_ns):
             sweep.mass = False
             sweep.next_ns = mono_ns + MASS_CANCEL_FIRST_NS

@@ -111,11 +111,11 @@ class Sweep:
     Attributes:
         orders: ClOrdIDs (first of their chain) that are meant, or None: whatever is open in the scope.
         next_ns: mono_ns at which to look again.
-        mass: a mass cancel is still to be sent first.
+        groups: order groups are still to be triggered first. mass: a mass cancel is still to be sent, after that.
         cancels: single cancels sent.
     """
 
-    __slots__ = ("cancels", "mass", "next_ns", "orders", "scope", "why")
+    __slots__ = ("cancels", "groups", "mass", "next_ns", "orders", "scope", "why")
 
     def __init__(
         self,
@@ -125,12 +125,14 @@ class Sweep:
         *,
         orders: tuple[str, ...] | None = None,
         mass: bool = False,
+        groups: bool = False,
     ) -> None:
         self.scope = scope
         self.why = why
         self.orders = orders
         self.next_ns = mono_ns
         self.mass = mass
+        self.groups = groups
         self.cancels = 0
 
     def open(self, exposure: Exposure) -> list[Order]:

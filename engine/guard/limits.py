@@ -590,11 +590,14 @@ def rank_of_replace(ask: Ask) -> int:
     return RANK_REDUCING if away and ask.leaves <= order.leaves else RANK_REPLACE
 
 
-def controls(gate: Gate, budget: WriteBudget, risk: RiskConfig) -> tuple[Control, ...]:
+def controls(
+    gate: Gate, budget: WriteBudget, risk: RiskConfig, groups: Control | None = None
+) -> tuple[Control, ...]:
     """Return every control in the order in which they run (design section 9)."""
     return (
         Halted(gate),
         Trading(gate),
+        *((groups,) if groups is not None else ()),
         Fresh(gate, risk),
         Form(),
         IntentAge(risk),

@@ -68,6 +68,7 @@ class WriteBudget:
         "_mass_ns",
         "capacity",
         "cost_cancel",
+        "cost_group",
         "cost_logon",
         "cost_mass",
         "cost_new",
@@ -87,6 +88,7 @@ class WriteBudget:
         self.cost_replace = rate.costs.get("G", rate.cost)
         self.cost_cancel = rate.costs.get("F", rate.cost)
         self.cost_mass = rate.costs.get("q", rate.cost)
+        self.cost_group = rate.costs.get("UOG", rate.cost)
         self.cost_logon = rate.costs.get("A", rate.cost)
         self.emptied = 0
         self.pending = 0

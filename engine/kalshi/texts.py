@@ -44,6 +44,8 @@ TRADING_PAUSED: Final = "TRADING_PAUSED"
 EXCHANGE_PAUSED: Final = "EXCHANGE_PAUSED"
 ORDER_ALREADY_EXISTS: Final = "ORDER_ALREADY_EXISTS"
 ORDER_GROUP_CANCEL: Final = "ORDER_GROUP_CANCEL"
+ORDER_GROUP_NOT_FOUND: Final = "ORDER_GROUP_NOT_FOUND"
+EXCEEDED_ORDER_GROUP_RISK_LIMIT: Final = "EXCEEDED_ORDER_GROUP_RISK_LIMIT"
 CANNOT_UPDATE_FILLED_ORDER: Final = "CANNOT_UPDATE_FILLED_ORDER"
 
 # ExecutionReport (35=8) with ExecType(150) Rejected or Canceled
@@ -57,11 +59,11 @@ ORDER_REFUSALS: Final[dict[str, Refusal]] = {
         Refusal(TRADING_PAUSED, 2, _R, "trading pause: no new orders or amends, cancels work"),
         Refusal("INSUFFICIENT_BALANCE", 3, _R, "the account's collateral does not cover it"),
         Refusal("EXCEEDED_PER_MARKET_RISK_LIMIT", 3, _R, "over the venue's risk limit of this market"),
-        Refusal("EXCEEDED_ORDER_GROUP_RISK_LIMIT", 3, _R, "its order group is triggered and needs a reset"),
+        Refusal(EXCEEDED_ORDER_GROUP_RISK_LIMIT, 3, _R, "its order group is triggered and needs a reset"),
         Refusal("EXCEEDED_SELL_POSITION_FLOOR", 3, _R, "it would sell below the position floor"),
         Refusal(ORDER_ALREADY_EXISTS, 6, _R, "an order with this ClOrdID exists"),
         Refusal("INVALID_ORDER", 11, _R, "the exchange does not take an order of this kind"),
-        Refusal("ORDER_GROUP_NOT_FOUND", 11, _R, "no such order group"),
+        Refusal(ORDER_GROUP_NOT_FOUND, 11, _R, "no such order group"),
         Refusal("CUSTOMER_ACCOUNT_NOT_FOUND", 15, _R, "no such customer account"),
         Refusal("PERMISSION_DENIED_FOR_CUSTOMER_ACCOUNT", 15, _R, "not permitted for this customer account"),
         Refusal(EXCHANGE_UNAVAILABLE, 99, _U, "the gateway does not know whether it was applied"),

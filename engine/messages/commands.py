@@ -147,6 +147,22 @@ class Flatten(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults
     symbol: str = ""
 
 
+class GroupOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="group"):
+    """Operator: reset a strategy's order group, or settle one in doubt. Answered when the outcome is known.
+
+    Attributes:
+        strategy: slot.
+        action: `reset`; `adopt` (the venue has `group_id`), `new` (make one; none is there, or it is not wanted).
+    """
+
+    request_id: str
+    who: str
+    why: str
+    strategy: int
+    action: str
+    group_id: str = ""
+
+
 class GuardQuery(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="guard?"):
     """Ask the guard for its whole state (`ControlReply.data`)."""
 
@@ -262,6 +278,33 @@ class AcceptGap(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaul
     positions: dict[str, int] = {}
 
 
+class GroupCommand(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="group_command"
+):
+    """The guard's word on a strategy's order group.
+
+    Attributes:
+        action: `trigger` (a kill), `reset_killed` (after one), or an operator's (`GroupOrder`).
+        request_id: the operator's; order entry answers `GroupAnswer` when it can't be done.
+    """
+
+    epoch: int
+    strategy: int
+    action: str
+    why: str
+    request_id: str = ""
+    group_id: str = ""
+
+
+class GroupAnswer(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="group_answer"
+):
+    """What stands against an operator's order about a group."""
+
+    request_id: str
+    text: str
+
+
 class EpochAccepted(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="epoch"):
     """Order entry follows this epoch; the guard then takes a snapshot at `tape_no` or later from `oe.ask`."""
 
@@ -295,9 +338,10 @@ IntentMessage = (
     | Arm
     | CancelById
     | Flatten
+    | GroupOrder
     | GuardQuery
     | OpenOrdersQuery
 )
 IntentAnswer = Refused | ControlReply | StrategyLatched
-CommandMessage = Approved | GuardHello | GuardBeat | HaltOrders | ArmOrders | AcceptGap
-CommandAnswer = EpochAccepted | NotAccepted
+CommandMessage = Approved | GroupCommand | GuardHello | GuardBeat | HaltOrders | ArmOrders | AcceptGap
+CommandAnswer = EpochAccepted | GroupAnswer | NotAccepted

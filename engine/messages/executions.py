@@ -150,6 +150,32 @@ class OrderEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     cost: int = 0
 
 
+class GroupState(StrEnum):
+    """How a strategy's order group is (`order_entry.groups`)."""
+
+    ABSENT = "ABSENT"
+    CREATING = "CREATING"
+    DOUBT = "DOUBT"  # a create was not answered: the group may exist
+    READY = "READY"
+    TRIGGERED = "TRIGGERED"  # by the venue: only an operator resets it
+    KILLED = "KILLED"  # by our own kill: arming resets it
+
+
+class GroupStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A strategy's order group.
+
+    Attributes:
+        usable: orders may carry it now; text says why not.
+        limit: contracts in 15 s, as configured.
+    """
+
+    state: GroupState
+    usable: bool
+    group_id: str = ""
+    limit: int = 0
+    text: str = ""
+
+
 class TapeBeat(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="beat"):
     """Every 100 ms and at each change of what it says, topic `beat`.
 
@@ -162,6 +188,7 @@ class TapeBeat(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
         logon_sweep: what sweep_wanted became by the last Logon: nothing may trade before that was swept.
         unknown: orders in UNKNOWN.
         detail: why it isn't ready.
+        groups: slot (decimal text) to its order group, where it has one; group_requests: UOG messages of this life.
     """
 
     tape_no: int
@@ -177,6 +204,8 @@ class TapeBeat(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
     skew_ns: int = 0
     detail: str = ""
     logon_sweep: int = 0
+    groups: dict[str, GroupStatus] = {}
+    group_requests: int = 0
 
 
 class TapeRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="replay?"):

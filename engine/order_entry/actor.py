@@ -22,8 +22,7 @@ import msgspec
 from engine.common import halt_file
 from engine.common.actor import Actor, LinkEvent, Outbox, PeerEvent, Status
 from engine.common.clock import MS, SECOND, Now
-from engine.common.fixed_point import QTY_DECIMALS, format_fixed, format_money, parse_fixed, parse_money
-from engine.common.ids import SLOT_FOREIGN, SLOT_OPERATOR, ClOrdIDs
+from engine.common.ids import SLOT_OPERATOR, ClOrdIDs
 from engine.config import Config
 from engine.fix.events import (
     App,
@@ -46,6 +45,7 @@ from engine.kalshi.messages import (
     BusinessMessageReject,
     ExecutionReport,
     OrderCancelReject,
+    OrderGroupResponse,
     OrderMassCancelReport,
 )
 from engine.messages.commands import (
@@ -53,6 +53,8 @@ from engine.messages.commands import (
     Approved,
     ArmOrders,
     EpochAccepted,
+    GroupAnswer,
+    GroupCommand,
     GuardBeat,
     GuardHello,
     HaltOrders,
@@ -60,9 +62,7 @@ from engine.messages.commands import (
 )
 from engine.messages.executions import (
     TOPIC_BEAT,
-    EventKind,
     OrderEvent,
-    OrderState,
     RecoveredReports,
     SnapshotRequest,
     Source,
@@ -70,12 +70,13 @@ from engine.messages.executions import (
     TapeBeat,
     TapeRequest,
 )
-from engine.order_entry import wire
+from engine.order_entry import opening, wire
 from engine.order_entry.answers import Answers
 from engine.order_entry.commands import Commands, Scope
 from engine.order_entry.continuity import Continuity, Stored
 from engine.order_entry.desk import Client, Desk
-from engine.order_entry.records import SessionNumbers
+from engine.order_entry.groups import Groups
+from engine.order_entry.records import GroupRecord, SessionNumbers
 from engine.order_entry.recovery import Clearing, Recovery
 from engine.order_entry.reports import Reports, copy_of, exec_key
 from engine.orders.ledger import Ledger
@@ -93,6 +94,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     ledger: SavedLedger
     numbers: SessionNumbers | None
+    groups: list[GroupRecord]
 
 
 class OrderEntry(Actor):
@@ -132,14 +134,19 @@ class OrderEntry(Actor):
         self.desk = Desk(out, self.ledger)
         self.recovery = Recovery(self.desk)
         self.clearing = Clearing(self.desk)
-        self.commands = Commands(self.desk, session)
+        self.groups = Groups(
+            out,
+            {s.slot: s.order_group_limit for s in config.strategies.values() if s.order_group_limit},
+        )
+        self.commands = Commands(self.desk, session, self.groups)
+        self.desk.watch = self._watch
         self.answers = Answers(out, self.ledger, config.strategies)
         self.reports = Reports(self.desk, self.recovery, silent_end=not session.enable_ioc_cancel_report)
         if client is None and not dry_run:
             assert sign is not None, "a session needs a signature"
             assert rng is not None, "a session needs random numbers for its back-off"
             client = GatewayClient(LINK, session, out, sign, rng, hot={"8": HOT["8"]})
-        self._client = self.desk.client = client
+        self._client = self.desk.client = self.groups.client = client
         self.stored = Stored()
         retransmits = session.target_comp_id == "KalshiRT"
         self._continuity = Continuity(session, self.desk, self.stored) if retransmits else None
@@ -161,18 +168,23 @@ class OrderEntry(Actor):
     def replay(self, entry: msgspec.Struct) -> None:
         if isinstance(entry, SessionNumbers):
             self.stored.take(entry)
-            return
-        assert isinstance(entry, OrderEvent), "the order journal holds order events and numbers only"
-        self.ledger.apply(entry)
+        elif isinstance(entry, GroupRecord):
+            self.groups.replay(entry)
+        else:
+            assert isinstance(entry, OrderEvent), "the order journal holds nothing else (records.py)"
+            self.ledger.apply(entry)
 
     def dump(self) -> bytes:
-        return msgspec.msgpack.encode(State(ledger=self.ledger.save(), numbers=self.stored.save()))
+        state = State(ledger=self.ledger.save(), numbers=self.stored.save(), groups=self.groups.save())
+        return msgspec.msgpack.encode(state)
 
     def load(self, state: bytes) -> None:
         saved = msgspec.msgpack.decode(state, type=State)
         self.ledger.restore(saved.ledger)
         if saved.numbers is not None:
             self.stored.take(saved.numbers)
+        for record in saved.groups:
+            self.groups.replay(record)
 
     def snapshot_of(self) -> str:
         return repr(sorted(self._multipliers.items()))
@@ -183,12 +195,13 @@ class OrderEntry(Actor):
         self.commands.heard_ns = now.mono_ns
         client, continuity = self._client, self._continuity
         goes_on = continuity is not None and client is not None and continuity.begin(client, now)
-        self._open_positions(now)
+        opening.open_positions(self._config, self.desk, now)
         if continuity is None and client is not None:
             self.stored.give_up(self.out)
         if not goes_on:
             self._tell_of_left()
         self.recovery.start(now, answered_too=not goes_on)
+        self.groups.start(now)
         if client is not None:
             client.start(now)
         self._after(now)
@@ -206,57 +219,9 @@ class OrderEntry(Actor):
 
     def state_digest(self) -> str:
         """Return SHA-256 of the journalled state, hex: what a replay must give again."""
+        digest = self.ledger.digest() + self.groups.digest()
         numbers = self.stored.save()
-        digest = self.ledger.digest()
         return digest if numbers is None else f"{digest} {msgspec.msgpack.encode(numbers).hex()}"
-
-    def _open_positions(self, now: Now) -> None:
-        # [opening] counts only while the journal has no position of the market: fills since then are added to it.
-        positions = self.ledger.positions
-        for symbol, opening in self._config.opening.items():
-            qty, cost = parse_fixed(opening.qty, QTY_DECIMALS), parse_money(opening.cost)
-            if symbol in positions.known:
-                self._compare_opening(symbol, qty, cost)
-                continue
-            account = positions.account.get(symbol)
-            if account is not None:
-                qty, cost = qty + account.qty, cost + account.cost
-            as_of = f" as of {opening.as_of}" if opening.as_of else ""
-            self._set_position(
-                symbol, qty, cost, f"opening{as_of}, from the configuration", Source.ENGINE, now
-            )
-
-    def _compare_opening(self, symbol: str, qty: int, cost: int) -> None:
-        # Whoever edits [opening] later believes that it counts.
-        opened_qty, opened_cost = self.ledger.positions.known[symbol]
-        if (qty, cost) != (opened_qty, opened_cost):
-            self.out.log(
-                "warning",
-                f"opening of {symbol}: the configuration says {format_fixed(qty, QTY_DECIMALS)} contracts for "
-                f"{format_money(cost, 2)} dollars, the journal was opened with {format_fixed(opened_qty, QTY_DECIMALS)} for "
-                f"{format_money(opened_cost, 2)}; the journal counts (ctl arm --accept-gap --position sets another)",
-            )
-
-    def _set_position(self, symbol: str, qty: int, cost: int, text: str, source: Source, now: Now) -> None:
-        tape_no, strategy_no = self.ledger.numbers(SLOT_FOREIGN)
-        self.desk.emit(
-            OrderEvent(
-                tape_no=tape_no,
-                strategy=SLOT_FOREIGN,
-                strategy_no=strategy_no,
-                kind=EventKind.POSITION,
-                state=OrderState.FILLED,
-                order="",
-                wall_ns=now.wall_ns,
-                symbol=symbol,
-                long_qty=max(qty, 0),
-                short_qty=max(-qty, 0),
-                position=qty,
-                cost=cost,
-                text=text,
-                source=source,
-            )
-        )
 
     def quiesce(self, now: Now) -> None:
         if self._quiescing:
@@ -292,6 +257,11 @@ class OrderEntry(Actor):
             self.quiesced = True
         if self.quiesced:
             self.clearing.stop()
+
+    def _watch(self, event: OrderEvent) -> None:
+        self.recovery.watch(event)
+        if event.text:
+            self.groups.watch(event)
 
     # -- commands (oe.orders)
 
@@ -338,6 +308,13 @@ class OrderEntry(Actor):
                 )
         elif kind is AcceptGap:
             self._on_accept_gap(message, now)
+        elif kind is GroupCommand:
+            self._on_group(peer, message, now)
+
+    def _on_group(self, peer: str, command: GroupCommand, now: Now) -> None:
+        problem = self.groups.command(command, now)
+        if problem and command.request_id:
+            self.out.send("oe.orders", GroupAnswer(request_id=command.request_id, text=problem), to=peer)
 
     def _on_hello(self, peer: str, hello: GuardHello, now: Now) -> None:
         text = ""
@@ -409,9 +386,8 @@ class OrderEntry(Actor):
         text = f"accepted by {accept.who}: {accept.why}"
         for symbol in sorted(accept.positions):
             qty = accept.positions[symbol]
-            self._set_position(
-                symbol, qty, self.ledger.positions.cost_of(symbol, qty), text, Source.OPERATOR, now
-            )
+            cost = self.ledger.positions.cost_of(symbol, qty)
+            opening.set_position(self.desk, symbol, qty, cost, text, Source.OPERATOR, now)
         self.out.log("alert", f"gap {text}")
         self.recovery.accept(f"{accept.who}: {accept.why}", now)
 
@@ -463,7 +439,8 @@ class OrderEntry(Actor):
                 self._on_logged_on(now)
             elif isinstance(event, PeerReject):
                 text = f"Reject {event.reason}, tag {event.ref_tag}: {event.text}"
-                self.reports.on_refused_request(event.ref_seq, "", event.reason or 0, text, now)
+                if not self.groups.on_refused(event.ref_seq, -1, text, now):
+                    self.reports.on_refused_request(event.ref_seq, "", event.reason or 0, text, now)
             elif isinstance(event, LoggedOut):
                 lost = f"logged out: {event.text}"
             elif isinstance(event, Close):
@@ -493,6 +470,7 @@ class OrderEntry(Actor):
         if self._continuity is not None:
             self._continuity.logged_on(now)
         self.recovery.on_logon(now)
+        self.groups.on_logon(now, anew=client is None or client.began_anew)
 
     def _on_renumbered(self, text: str, now: Now, *, lost: bool) -> None:
         # No request can be answered by number any more; what is lost of the venue's messages only drop copy has.
@@ -508,6 +486,7 @@ class OrderEntry(Actor):
 
     def _on_session_lost(self, reason: str, now: Now) -> None:
         self._up = False
+        self.groups.on_lost(now)
         if not self._stopping:  # the next start doubts all the same
             answered_too = self._continuity is None
             self.recovery.doubt_all(f"session lost: {reason}", now, answered_too=answered_too)
@@ -528,7 +507,12 @@ class OrderEntry(Actor):
         elif isinstance(message, OrderCancelReject):
             self.reports.on_cancel_reject(message, now)
         elif isinstance(message, BusinessMessageReject):
-            self.reports.on_business_reject(message, now)
+            if not self.groups.on_refused(
+                message.ref_seq_num, message.business_reject_reason, message.text, now
+            ):
+                self.reports.on_business_reject(message, now)
+        elif isinstance(message, OrderGroupResponse):
+            self.groups.on_answer(message, now)
         elif isinstance(message, OrderMassCancelReport):
             self.desk.answered(message.cl_ord_id)
             if message.mass_cancel_response == "0":
@@ -559,6 +543,7 @@ class OrderEntry(Actor):
         if self._settled(now):
             self.recovery.tick(now)
         self.clearing.tick(now)
+        self.groups.tick(now)
         self.answers.tick(now)
         self._after(now)
 
@@ -584,6 +569,8 @@ class OrderEntry(Actor):
             len(self.ledger.unknown),
             self.recovery.sweep_wanted,
             self.recovery.sweep_done,
+            self.groups.requests,
+            self.groups.changes,
         )
         if said != self._beat_said or now.mono_ns >= self._beat_ns:
             self._beat_said = said
@@ -594,6 +581,7 @@ class OrderEntry(Actor):
             self.reports.due(),
             self.recovery.due() if settled else None,
             self.clearing.due(),
+            self.groups.due(),
             self.answers.due(),
         ):
             if due is not None and due < deadline:
@@ -629,6 +617,8 @@ class OrderEntry(Actor):
                 skew_ns=client.skew_ns if client is not None else 0,
                 detail=self._detail(),
                 logon_sweep=self.recovery.logon_sweep,
+                groups=self.groups.status(),
+                group_requests=self.groups.requests,
             ),
             topic=TOPIC_BEAT,
         )

@@ -8,6 +8,8 @@ NOT_SENT event too, unless its ClOrdID names an order already (it must not spoil
 
 from typing import Final
 
+import msgspec
+
 from engine.common.clock import Now
 from engine.common.ids import SLOT_OPERATOR
 from engine.config import SessionConfig
@@ -23,6 +25,7 @@ from engine.messages.commands import (
 from engine.messages.executions import EventKind, OrderState
 from engine.order_entry import wire
 from engine.order_entry.desk import Desk, trigger_of
+from engine.order_entry.groups import Groups
 from engine.orders import order as orders
 from engine.orders.order import Order
 
@@ -37,6 +40,7 @@ class Commands:
     Args:
         desk: shared state.
         session: the order-entry session's configuration.
+        groups: what a new order of a strategy carries as its order group.
 
     Attributes:
         epoch: of the guard that is followed; 0 before the first.
@@ -46,7 +50,7 @@ class Commands:
         closing: on the way down: nothing new leaves any more.
     """
 
-    def __init__(self, desk: Desk, session: SessionConfig) -> None:
+    def __init__(self, desk: Desk, session: SessionConfig, groups: Groups) -> None:
         self.epoch = 0
         self.last_no = 0
         self.heard_ns = 0
@@ -54,6 +58,7 @@ class Commands:
         self.closing = False
         self._desk = desk
         self._session = session
+        self._groups = groups
 
     def on_approved(self, peer: str, command: Approved, now: Now) -> None:
         """Send one command, or refuse it. This is the hot path."""
@@ -90,6 +95,12 @@ class Commands:
         if reason:
             self._not_accepted(peer, command, reason, self._why(reason, strategy, request.symbol), now)
             return
+        group, closed = self._groups.for_order(strategy)
+        if closed:
+            self._not_accepted(peer, command, "group", closed, now)
+            return
+        if group:
+            request = msgspec.structs.replace(request, group=group)
         if not _clean(cl_ord_id, request.symbol, request.group):
             self._not_accepted(
                 peer, command, "malformed", "a text is empty, too long or has control characters", now

@@ -1,8 +1,8 @@
-"""What is in the order journal: the events of the tape, and KalshiRT's numbers after a step that changed them."""
+"""What is in the order journal: the events of the tape, KalshiRT's numbers after a step that changed them, order groups."""
 
 import msgspec
 
-from engine.messages.executions import OrderEvent
+from engine.messages.executions import GroupState, OrderEvent
 
 
 class SentRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -33,4 +33,20 @@ class SessionNumbers(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_d
     sent: list[SentRequest] = []
 
 
-OrderJournalEntry = OrderEvent | SessionNumbers
+class GroupRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="order_group"):
+    """One change of a strategy's group, in the order journal.
+
+    Attributes:
+        slot: the strategy's. state: after it. group_id: the venue's, or empty. limit: contracts in 15 s, as the venue has it.
+        why: for a human.
+    """
+
+    wall_ns: int
+    slot: int
+    state: GroupState
+    group_id: str = ""
+    limit: int = 0
+    why: str = ""
+
+
+OrderJournalEntry = OrderEvent | SessionNumbers | GroupRecord

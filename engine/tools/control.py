@@ -20,6 +20,7 @@ from engine.common.fixed_point import PRICE_DECIMALS, QTY_DECIMALS, format_fixed
 from engine.config import Config
 from engine.errors import EXIT_FAILURE, EXIT_OK, EXIT_RISK_LATCH, EXIT_TIMEOUT, NotRunningError, UsageError
 from engine.guard.flattening import FLATTEN_NS
+from engine.guard.groups import ANSWER_NS as GROUP_NS
 from engine.messages import commands, control
 from engine.messages.decisions import GuardStatus
 from engine.messages.reconciliation import AcceptDropCopyGap
@@ -28,6 +29,7 @@ from engine.tools.account import account_uses
 from engine.tools.running import running_config, running_run
 
 TIMEOUT_MS = 3000
+GROUP_MS = GROUP_NS // MS
 FLATTEN_MS = FLATTEN_NS // MS  # the guard answers at the end of it
 
 
@@ -78,6 +80,19 @@ def _parser() -> argparse.ArgumentParser:
         help="halt a market (or all), cancel what rests there, bring the position to zero with IOC orders in the collar",
     )
     flatten.add_argument("market", nargs="?", default="")
+    group = sub.add_parser(
+        "group",
+        parents=[common],
+        help="a strategy's order group: reset one that was triggered, or settle one in doubt",
+    )
+    group.add_argument(
+        "action",
+        choices=("reset", "adopt", "new"),
+        help="reset: let orders in again; adopt: the venue has the group --id; new: make one",
+    )
+    group.add_argument("--strategy", required=True, help="whose")
+    group.add_argument("--id", default="", metavar="UUID", help="the group's id, as the venue shows it")
+    group.add_argument("--why", required=True, help="reason, kept in the log")
     sub.add_parser("orders", parents=[common], help="open orders as the guard knows them")
     return parser
 
@@ -133,10 +148,31 @@ def _guard_message(arguments: argparse.Namespace, config: Config, request_id: st
             if not arguments.id:
                 raise UsageError("cancel: name an order's ClOrdID, or give --all")
             return commands.CancelById(request_id=request_id, cl_ord_id=arguments.id, who=who)
+        case "group":
+            return _group_order(arguments, config, request_id, who)
         case "flatten":
             return commands.Flatten(request_id=request_id, who=who, symbol=_symbol(config, arguments.market))
         case _:
             return commands.OpenOrdersQuery(request_id=request_id)
+
+
+def _group_order(
+    arguments: argparse.Namespace, config: Config, request_id: str, who: str
+) -> commands.GroupOrder:
+    slot = _slot(config, arguments.strategy)
+    if slot is None:
+        raise UsageError("group: name a strategy with --strategy")
+    group_id = arguments.id
+    if (arguments.action == "adopt") != bool(group_id):
+        raise UsageError("group: --id belongs to adopt, and adopt needs it")
+    if group_id:
+        try:
+            group_id = str(uuid.UUID(group_id))
+        except ValueError:
+            raise UsageError(f"group: --id {group_id!r} is no UUID") from None
+    return commands.GroupOrder(
+        request_id=request_id, who=who, why=arguments.why, strategy=slot, action=arguments.action, group_id=group_id
+    )  # fmt: skip
 
 
 def _ask(run: str, channel: str, message: msgspec.Struct, request_id: str, more_ms: int = 0) -> Any:
@@ -288,7 +324,7 @@ def main(argv: list[str]) -> int:
         return _status(run, as_json=arguments.json)
     config = running_config(run)
     request_id = uuid.uuid4().hex
-    more_ms = FLATTEN_MS if arguments.command == "flatten" else 0
+    more_ms = {"flatten": FLATTEN_MS, "group": GROUP_MS}.get(arguments.command, 0)
     match arguments.command:
         case "stop":
             answer = _ask(

@@ -124,9 +124,17 @@ class Rig:
     """Order entry and everything around it."""
 
     def __init__(
-        self, journal=(), *, session=None, engine=None, opening=None, dry_run=False, rate=None
+        self,
+        journal=(),
+        *,
+        session=None,
+        engine=None,
+        opening=None,
+        dry_run=False,
+        rate=None,
+        groups=None,
     ) -> None:
-        self.config = config_of(session or {}, engine or {}, opening, rate)
+        self.config = config_of(session or {}, engine or {}, opening, rate, groups or {})
         self.out = CollectingOut()
         self.past = list(journal)
         self.client = None if dry_run else FakeClient(self.out)
@@ -309,7 +317,7 @@ class Rig:
         return again
 
 
-def config_of(session, engine, opening, rate) -> Config:
+def config_of(session, engine, opening, rate, groups) -> Config:
     limits = LimitsConfig(
         max_order_qty="10",
         max_order_notional="1000",
@@ -330,7 +338,11 @@ def config_of(session, engine, opening, rate) -> Config:
         risk=RiskConfig(account=limits, markets={"BTC-PERP": limits}),
         strategies={
             name: StrategyConfig(
-                strategy="strategies.none:None", slot=slot, markets=["BTC-PERP"], limits=limits
+                strategy="strategies.none:None",
+                slot=slot,
+                markets=["BTC-PERP"],
+                limits=limits,
+                order_group_limit=groups.get(slot, 0),
             )
             for name, slot in (("x", 1), ("y", 2))
         },

@@ -1,13 +1,13 @@
 """A snapshot is the replay of the rows before it: same digest, and the same digest after whatever follows."""
 
 import random
+from typing import get_args
 
 import pytest
 from unit.order_entry.test_order_entry_properties import run
 
-from engine.messages.executions import OrderEvent
+from engine.kalshi.messages import OrderGroupResponse
 from engine.order_entry.actor import OrderEntry
-from engine.order_entry.records import SessionNumbers
 from engine.orders import ledger
 from engine.runtime.factory import entry_types
 
@@ -54,9 +54,16 @@ def test_orders_that_were_forgotten_are_forgotten_alike(make_rig, monkeypatch) -
     rig.restarted()
 
 
-def test_every_kind_of_entry_of_the_journal_is_in_the_snapshot() -> None:
+def test_every_kind_of_entry_of_the_journal_is_in_the_snapshot(make_rig) -> None:
     """A new kind of entry needs its part of the snapshot, and of this test."""
-    assert entry_types("order_entry") == OrderEvent | SessionNumbers
+    rig = make_rig(groups={1: 5}, session={"target_comp_id": "KalshiRT"}).up()
+    rig.app(OrderGroupResponse(order_group_id="g-1", order_group_contracts_limit=5))
+    rig.live()
+    tags = {entry.__struct_config__.tag for entry in rig.out.journal}
+    assert tags == {kind.__struct_config__.tag for kind in get_args(entry_types("order_entry"))}
+    new = make_rig(groups={1: 5}, session={"target_comp_id": "KalshiRT"}).oe
+    new.load(rig.oe.dump())
+    assert new.state_digest() == rig.oe.state_digest()
 
 
 def test_state_that_can_not_be_read_leaves_the_actor_new(make_rig) -> None:

@@ -1,0 +1,264 @@
+"""Order groups: one for a strategy, made once; one request at a time; nothing is ever made twice."""
+
+import pytest
+
+from engine.fix.events import LoggedOn
+from engine.fix.message import FixMessage
+from engine.kalshi.messages import OrderGroupResponse
+from engine.messages.commands import GroupAnswer, GroupCommand, NewOrder
+
+A, B = "6f726472-0000-4000-8000-000000000001", "6f726472-0000-4000-8000-000000000002"
+CREATE = "35=UOG|20131=1|20132={}|"
+UPDATE = "35=UOG|20131=5|20132={}|20130={}|"
+
+
+def sent(rig) -> list[str]:
+    """UOG messages so far, fields in any order."""
+    return ["|".join(sorted(text.strip("|").split("|"))) for text in rig.wire if text.startswith("35=UOG")]
+
+
+def uog(action: int, limit=None, group="") -> str:
+    fields = ["35=UOG", f"20131={action}"]
+    fields += [f"20132={limit}"] if limit else []
+    fields += [f"20130={group}"] if group else []
+    return "|".join(sorted(fields))
+
+
+def answer(rig, group: str, limit=None) -> None:
+    rig.app(OrderGroupResponse(order_group_id=group, order_group_contracts_limit=limit))
+
+
+def refuse(rig, reason: int, text: str = "no", ref=None) -> None:
+    rig.business_reject(rig.client.seq if ref is None else ref, reason)
+
+
+def command(rig, action: str, slot: int = 1, **more) -> list[str]:
+    rig.out.done.clear()
+    rig.guard(GroupCommand(epoch=1, strategy=slot, action=action, why="test", request_id="r", **more))
+    return [m.text for m in rig.answers() if isinstance(m, GroupAnswer)]
+
+
+def state(rig, slot: int = 1) -> str:
+    return rig.oe.groups.of(slot).state.value
+
+
+@pytest.fixture
+def ready(make_rig):
+    """Strategy 1 has group A of 5 contracts in 15 s."""
+    rig = make_rig(groups={1: 5}).up()
+    answer(rig, A, 5)
+    rig.out.done.clear()
+    return rig
+
+
+def test_a_group_is_made_once_and_orders_carry_it(ready) -> None:
+    """526 on every order of the strategy, whatever it asked for; none on another's."""
+    assert sent(ready) == [uog(1, 5)]
+    ready.new(group="of my own")
+    assert "|526=" + A + "|" in ready.wire[-1]
+    assert ready.tape[-1].group == A
+    other = NewOrder(cl_ord_id=ready.ids(), symbol="BTC-PERP", side=1, qty=100, price=1)
+    ready.approve(other, strategy=2)
+    assert "526=" not in ready.wire[-1]
+    assert ready.oe.groups.requests == 1
+
+
+def test_no_order_leaves_before_the_group_is_there(make_rig) -> None:
+    """It is refused, not sent without its group."""
+    rig = make_rig(groups={1: 5}).up()
+    order = rig.new()
+    assert rig.state(order) == "NOT_SENT"
+    assert "its order group is being made" in rig.tape[-1].text
+    assert not any(text.startswith("35=D") for text in rig.wire)
+
+
+def test_a_restart_uses_the_group_of_before(ready) -> None:
+    """It is looked at by setting its limit, and not made again."""
+    again = ready.restarted(groups={1: 7}).up()
+    assert sent(again) == [uog(5, 7, A)]
+    order = again.new()
+    assert again.state(order) == "NOT_SENT"
+    answer(again, A, 7)
+    assert again.state(again.new()) == "SUBMITTING"
+    assert again.oe.groups.of(1).limit == 7
+
+
+def test_a_group_that_the_venue_dropped_is_made_anew(ready) -> None:
+    """It says so itself: nothing can be doubled."""
+    again = ready.restarted(groups={1: 5}).up()
+    refuse(again, 1)
+    again.wait(31_000)
+    assert sent(again) == [uog(5, 5, A), uog(1, 5)]
+    answer(again, B, 5)
+    again.new()
+    assert f"|526={B}|" in again.wire[-1]
+
+
+def test_one_request_is_outstanding_at_a_time_and_answers_come_in_order(make_rig) -> None:
+    rig = make_rig(groups={1: 5, 2: 6}).up()
+    assert sent(rig) == [uog(1, 5)]
+    rig.wait(5000)
+    assert sent(rig) == [uog(1, 5)]
+    answer(rig, A, 5)
+    assert sent(rig) == [uog(1, 5), uog(1, 6)]
+    answer(rig, B, 6)
+    assert (rig.oe.groups.of(1).group_id, rig.oe.groups.of(2).group_id) == (A, B)
+
+
+@pytest.mark.parametrize("how", ["time", "session", "restart"])
+def test_a_create_without_an_answer_is_never_sent_again(make_rig, how) -> None:
+    """The group may exist: only an operator says what is."""
+    rig = make_rig(groups={1: 5}).up()
+    if how == "time":
+        rig.wait(21_000)
+    elif how == "session":
+        rig.drop()
+        rig.logon()
+    else:
+        rig = rig.restarted(groups={1: 5}).up()
+    assert state(rig) == "DOUBT"
+    creates = len(sent(rig))
+    rig.wait(60_000)
+    rig.drop()
+    rig.logon()
+    rig.wait(60_000)
+    again = rig.restarted(groups={1: 5}).up()
+    again.wait(60_000)
+    assert len(sent(rig)) == creates and sent(again) == []
+    assert again.state(again.new()) == "NOT_SENT"
+    assert "scripts/ctl group adopt" in again.tape[-1].text
+    assert command(again, "adopt", group_id=A) == []
+    assert sent(again) == [uog(5, 5, A)]
+    answer(again, A, 5)
+    again.new()
+    assert f"|526={A}|" in again.wire[-1]
+    assert again.restarted(groups={1: 5}).oe.groups.of(1).group_id == A
+
+
+def test_an_operator_may_have_it_made_anew(make_rig) -> None:
+    rig = make_rig(groups={1: 5}).up()
+    rig.wait(21_000)
+    assert command(rig, "new") == []
+    assert sent(rig) == [uog(1, 5), uog(1, 5)]
+    assert command(rig, "new") == ["its order group is not in doubt"]
+
+
+def test_a_late_answer_settles_the_doubt_and_is_nobody_elses(make_rig) -> None:
+    """Until then no other create leaves: its answer could not be told from the late one."""
+    rig = make_rig(groups={1: 5, 2: 6}).up()
+    rig.wait(21_000)
+    assert (state(rig, 1), sent(rig)) == ("DOUBT", [uog(1, 5)])
+    answer(rig, A, 5)
+    assert (state(rig, 1), rig.oe.groups.of(1).group_id) == ("READY", A)
+    assert sent(rig)[1:] == [uog(1, 6)]
+    answer(rig, B, 6)
+    assert rig.oe.groups.of(2).group_id == B
+
+
+def test_another_strategys_group_is_made_on_the_next_session(make_rig) -> None:
+    """KalshiNR answers nothing of an earlier session."""
+    rig = make_rig(groups={1: 5, 2: 6}).up()
+    rig.drop()
+    rig.logon()
+    assert sent(rig) == [uog(1, 5), uog(1, 6)]
+    answer(rig, B, 6)
+    assert (state(rig, 1), rig.oe.groups.of(2).group_id) == ("DOUBT", B)
+
+
+def test_on_a_session_with_retransmission_the_lost_answer_comes(make_rig) -> None:
+    """KalshiRT brings it after the Logon, before any other create."""
+    rig = make_rig(groups={1: 5, 2: 6}, session={"target_comp_id": "KalshiRT"}).up()
+    rig.drop()
+    rig.client.logged_on, rig.client.began_anew = True, False
+    rig.feed(LoggedOn(FixMessage(b"", "FIXT.1.1", [(35, "A"), (141, "N")])))
+    assert (state(rig, 1), sent(rig)) == ("DOUBT", [uog(1, 5)])
+    answer(rig, A, 5)
+    assert (state(rig, 1), sent(rig)) == ("READY", [uog(1, 5), uog(1, 6)])
+
+
+@pytest.mark.parametrize("as_reject", [True, False])
+def test_a_refused_create_is_tried_again_later(make_rig, as_reject) -> None:
+    """35=j and 35=3 say that it was not applied; they are no order's."""
+    rig = make_rig(groups={1: 5}).up()
+    if as_reject:
+        rig.reject(rig.client.seq, "bad")
+    else:
+        refuse(rig, 8)
+    assert (state(rig), sent(rig)) == ("ABSENT", [uog(1, 5)])
+    rig.wait(31_000)
+    assert sent(rig) == [uog(1, 5)] * 2
+
+
+@pytest.mark.parametrize(
+    ("exec_type", "status", "text"),
+    [("4", "4", "ORDER_GROUP_CANCEL"), ("8", "8", "EXCEEDED_ORDER_GROUP_RISK_LIMIT")],
+)
+def test_a_group_that_the_venue_triggered_takes_nothing_until_it_is_reset(
+    ready, exec_type, status, text
+) -> None:
+    """Across a restart, too."""
+    order = ready.new() if exec_type == "8" else ready.live()
+    ready.report(order, exec_type, status, text=text)
+    assert state(ready) == "TRIGGERED"
+    again = ready.restarted(groups={1: 5}).up()
+    answer(again, A, 5)
+    assert state(again) == "TRIGGERED"
+    again.ids = ready.ids
+    assert again.state(again.new()) == "NOT_SENT"
+    assert text in again.tape[-1].text
+    assert command(again, "reset_killed") == [f"its order group was triggered by the venue: {text}"]
+    assert state(again) == "TRIGGERED"
+    assert command(again, "reset") == []
+    assert sent(again)[-1] == uog(2, group=A) and state(again) == "TRIGGERED"
+    answer(again, A)
+    assert state(again) == "READY"
+    assert again.state(again.new()) == "SUBMITTING"
+
+
+def test_a_kill_triggers_at_once_and_goes_before_all_else(make_rig) -> None:
+    """Also while an answer is awaited: then right after it; arming resets it."""
+    rig = make_rig(groups={1: 5, 2: 6}).up()
+    answer(rig, A, 5)
+    order = rig.live()
+    command(rig, "trigger")
+    assert (state(rig), sent(rig)[-1]) == ("KILLED", uog(1, 6))
+    answer(rig, B, 6)
+    assert sent(rig)[-1] == uog(4, group=A)
+    rig.report(order, "4", "4", text="ORDER_GROUP_CANCEL")
+    answer(rig, A)
+    assert state(rig) == "KILLED"
+    assert rig.state(rig.new()) == "NOT_SENT"
+    assert command(rig, "reset_killed") == []
+    answer(rig, A)
+    assert state(rig) == "READY"
+
+
+def test_a_kill_amid_a_reset_wins(ready) -> None:
+    command(ready, "trigger")
+    answer(ready, A)
+    command(ready, "reset")
+    command(ready, "trigger")
+    answer(ready, A)  # the reset's
+    assert (state(ready), sent(ready)[-1]) == ("KILLED", uog(4, group=A))
+
+
+def test_a_trigger_that_was_refused_for_its_rate_is_sent_again(ready) -> None:
+    command(ready, "trigger")
+    refuse(ready, 8)
+    ready.wait(1100)
+    assert sent(ready)[-2:] == [uog(4, group=A)] * 2
+
+
+def test_a_group_command_of_an_old_guard_is_not_obeyed(ready) -> None:
+    ready.guard(GroupCommand(epoch=0, strategy=1, action="reset", why="old"))
+    assert len(sent(ready)) == 1
+    assert ready.answers()[-1].reason == "epoch"
+
+
+def test_the_beat_says_how_the_groups_are(ready) -> None:
+    ready.wait(200)
+    status = ready.beat.groups["1"]
+    assert (status.state, status.usable, status.group_id, status.limit) == ("READY", True, A, 5)
+    command(ready, "trigger")
+    assert not ready.beat.groups["1"].usable
+    assert ready.beat.group_requests == 2
