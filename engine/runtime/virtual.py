@@ -4,14 +4,14 @@ The same actor classes as in the process runtime, driven under the same contract
 `on_drained`, then records are committed, then bytes and messages leave. The network behaves as the real transports do:
 
 * a channel between two peers keeps its order and promises none across channels;
-* a PUB drops what a subscriber can't take (`drop_percent`) and what it published before the subscriber had joined;
-* a DEALER or ROUTER whose peer isn't there or has not joined yet refuses at once;
-* what is in flight to a process that dies is lost; what is in flight from it arrives or is lost, by the dice;
+* each channel of a process joins at a moment of its own, and what a PUB published before a subscriber had joined is lost;
+* a PUB drops what a subscriber's queue can't hold (`marks`, or the channel's high-water mark; `drop_percent` at random);
+* a DEALER or ROUTER refuses at once when its peer isn't there, has not joined yet, or has a full queue;
+* what is in flight to a process that dies is lost; of what is in flight from it the last on each channel, by the dice;
 * links are `virtual_wires`.
 
-A process may be killed between two steps or amid the release of one (`doom`): what was committed is kept, the rest is
-lost. It may be stopped (`freeze`) or slow (`busy_ns`): then inputs wait, and are stepped as one batch, in an order that
-keeps each channel's own. Every delivery goes into a hash, so that two runs of one seed can be compared.
+What can happen to a process is in `virtual_node`. Inputs that had to wait are stepped as one batch, in an order that keeps
+each channel's own. Every delivery goes into a hash, so that two runs of one seed can be compared.
 
 Time only moves from one event to the next; a run of a minute takes as long as its events.
 """
@@ -29,22 +29,15 @@ from engine.common.actor import Actor, PeerEvent
 from engine.common.clock import SECOND, Now
 from engine.common.ids import ClOrdIDs
 from engine.config import Config, SessionConfig, SessionsConfig
-from engine.messages.topology import CHANNELS, Channel, Pattern, process_names, role_of
+from engine.messages.topology import Channel, Pattern, process_names
+from engine.runtime.virtual_node import HALTABLE, HOOKS, START_WALL_NS, Node, Watcher
 from engine.runtime.virtual_wires import Wires
 
-START_WALL_NS: Final = 1_790_000_000 * SECOND
 BUS_DELAY_NS: Final = (15_000, 60_000)
 LINK_DELAY_NS: Final = (50_000, 400_000)
-_JOIN_NS: Final = (200_000, 20_000_000)
-_IDLE_NS: Final = 1_000_000
-_NOTICES_MAX: Final = 10_000
+HALT_FILE_NS: Final = 50_000_000
 _ACCOUNT = "main"
 _PURPOSES = ("order_entry", "market_data", "drop_copy", "listener")
-_LAST: Final = "~deadline"
-HALTABLE: Final = ("guard", "order_entry")
-HALT_FILE_NS: Final = 50_000_000
-
-Handler = Callable[[Actor, Now], None]
 
 
 def fake_signature(api_key: str, message: bytes) -> str:
@@ -68,318 +61,6 @@ def effective(config: Config) -> Config:
     return msgspec.structs.replace(config, sessions=SessionsConfig(**sessions))
 
 
-class Watcher:
-    """Sees everything that happens in a world; only what a subclass overrides is called."""
-
-    def recorded(self, node: "Node", entry: Any) -> None:
-        """An entry was committed to a process's journal; what belongs to it has not left yet."""
-
-    def wrote(self, node: "Node", link: str, data: bytes) -> None:
-        """Bytes leave a process."""
-
-    def sent(self, node: "Node", channel: str, message: Any, to: str | None, topic: str) -> None:
-        """A message leaves a process."""
-
-    def delivered(self, source: "Node", target: "Node", channel: str, message: Any) -> None:
-        """A message is about to be handled by a process."""
-
-    def stepped(self, node: "Node") -> None:
-        """A step is over and released."""
-
-    def started(self, node: "Node") -> None:
-        """A process has begun a life: its journal is replayed, its `start` was not called yet."""
-
-    def died(self, node: "Node") -> None:
-        """A process was killed; its actor is still there to be looked at."""
-
-
-_HOOKS: Final = ("recorded", "wrote", "sent", "delivered", "stepped", "started", "died")
-
-
-class Node:
-    """One actor and what stands for its process; it is the actor's Outbox.
-
-    Attributes:
-        journal: committed entries. life: counts starts and ends. join_ns: from when on its channels work.
-        frozen: stopped by a signal; busy_ns: how long a step keeps it from the next one.
-        doom: how many more releases of something (a commit, a write, a send) it lives, and what to do after its death.
-        notices: what it said to the operator.
-    """
-
-    def __init__(self, world: "VirtualWorld", name: str) -> None:
-        self.world = world
-        self.name = name
-        self.role = role_of(name)
-        self.slot = -1
-        self.actor: Actor | None = None
-        self.journal: list[msgspec.Struct] = []
-        self.exec_ids: set[str] = set()
-        self.life = 0
-        self.join_ns = 0
-        self.lost_lives: set[int] = set()
-        self.frozen = False
-        self.busy_ns = 0
-        self.doom: tuple[int, Callable[[], None]] | None = None
-        self.rng = random.Random(f"{world.seed}/{name}")  # noqa: S311 - a repeatable run is the point
-        self.notices: list[tuple[str, str]] = []
-        self._backlog: list[tuple[str, Handler]] = []
-        self._busy_until = 0
-        self._is_flush_due = False
-        self._records: list[tuple[msgspec.Struct, str]] = []
-        self._writes: list[tuple[str, bytes | None, str]] = []  # None closes the link
-        self._sends: list[tuple[str, msgspec.Struct, str | None, str]] = []
-        self._wake_ns: int | None = None
-        self._is_idle_due = False
-
-    # -- Outbox
-
-    def send(self, channel: str, message: msgspec.Struct, to: str | None = None, topic: str = "") -> None:
-        """See Outbox."""
-        self._sends.append((channel, message, to, topic))
-
-    def write(self, link: str, data: bytes, trigger_ns: int = 0) -> None:
-        """See Outbox."""
-        del trigger_ns
-        self._writes.append((link, data, ""))
-
-    def record(self, entry: msgspec.Struct, *, cl_ord_id: str = "", exec_id: str = "") -> None:
-        """See Outbox."""
-        del cl_ord_id
-        self._records.append((entry, exec_id))
-
-    def connect(self, link: str) -> None:
-        """See Outbox."""
-        world = self.world
-        world.after(world.wires.delay(), self._guarded(lambda: world.wires.open(self, link)))
-
-    def close(self, link: str, reason: str = "") -> None:
-        """See Outbox."""
-        self._writes.append((link, None, reason))
-
-    def keep_halts(self, text: str) -> None:
-        """See Outbox."""
-        if (text or None) != self.world.halt_text:
-            self.world.write_halts(text or None, self.name)
-
-    def log(self, level: str, text: str) -> None:
-        """See Outbox."""
-        if len(self.notices) < _NOTICES_MAX:
-            self.notices.append((level, text))
-        self.world.note("log", self.name, level, text.encode())
-
-    # -- steps
-
-    def _guarded(self, action: Callable[[], None]) -> Callable[[], None]:
-        """Return `action` that only happens while this life of the process lasts."""
-        life = self.life
-
-        def run() -> None:
-            if self.life == life and self.actor is not None:
-                action()
-
-        return run
-
-    def step(self, source: str, handler: Handler) -> None:
-        """Give one input to the actor and release what it emitted; an actor that is stopped or busy gets it later."""
-        if self.actor is None:
-            return
-        if self.frozen or self.world.mono_ns < self._busy_until:
-            self._backlog.append((source, handler))
-            if not self.frozen:
-                self._flush_later()
-            return
-        self._run([(source, handler)])
-
-    def _flush_later(self) -> None:
-        if not self._is_flush_due:
-            self._is_flush_due = True
-            self.world.at(self._busy_until, self._guarded(self._flush))
-
-    def _flush(self) -> None:
-        self._is_flush_due = False
-        if self._backlog and not self.frozen:
-            batch, self._backlog = self._backlog, []
-            rank = {source: self.world.rng.random() for source, _ in batch}
-            rank[_LAST] = 2.0
-            batch.sort(key=lambda item: rank[item[0]])  # stable: each source keeps its order
-            self._run(batch)
-
-    def _run(self, batch: list[tuple[str, Handler]]) -> None:
-        actor, world = self.actor, self.world
-        assert actor is not None, "only a living process is stepped"
-        now = world.now
-        for _, handler in batch:
-            handler(actor, now)
-        actor.on_drained(now)
-        if not self._release():
-            return
-        actor.on_released(now)
-        if not self._release():
-            return
-        if self.busy_ns:
-            self._busy_until = world.mono_ns + self.busy_ns
-        if not self._is_idle_due:
-            self._is_idle_due = True
-            world.after(_IDLE_NS, self._guarded(self._idle))
-        self._schedule()
-        for hook in world.hooks["stepped"]:
-            hook(self)
-
-    def _idle(self) -> None:
-        self._is_idle_due = False
-        actor = self.actor
-        if actor is not None and not self.frozen:
-            actor.on_idle(self.world.now)
-            if self._release():
-                self._schedule()
-
-    def _release(self) -> bool:
-        """Commit, write, send, until nothing is left; False when the process died of it."""
-        while self._records or self._writes or self._sends:
-            if not (self._commit() and self._write_all() and self._send_all()):
-                return False
-        return True
-
-    def _dies(self) -> bool:
-        # Counts down to a death that was ordered.
-        if self.doom is None:
-            return False
-        left, after = self.doom
-        if left > 0:
-            self.doom = (left - 1, after)
-            return False
-        self.doom = None
-        self.world.kill_node(self.name)
-        after()
-        return True
-
-    def _commit(self) -> bool:
-        if not self._records:
-            return True
-        if self._dies():
-            return False
-        records, self._records = self._records, []
-        hooks = self.world.hooks["recorded"]
-        for entry, exec_id in records:
-            for hook in hooks:
-                hook(self, entry)
-            if exec_id:
-                assert exec_id not in self.exec_ids, f"{self.name}: ExecID {exec_id} is journalled already"
-                self.exec_ids.add(exec_id)
-            self.journal.append(entry)
-        return True
-
-    def _write_all(self) -> bool:
-        writes, self._writes = self._writes, []
-        wires, hooks = self.world.wires, self.world.hooks["wrote"]
-        for link, data, reason in writes:
-            if self.doom is not None and self._dies():
-                return False
-            if data is None:
-                wires.close(self, link, reason)
-                continue
-            for hook in hooks:
-                hook(self, link, data)
-            wires.write(self, link, data)
-        return True
-
-    def _send_all(self) -> bool:
-        sends, self._sends = self._sends, []
-        world = self.world
-        hooks = world.hooks["sent"]
-        for channel, message, to, topic in sends:
-            if self.doom is not None and self._dies():
-                return False
-            for hook in hooks:
-                hook(self, channel, message, to, topic)
-            world.send(self, CHANNELS[channel], message, to, topic)
-        return True
-
-    def _schedule(self) -> None:
-        actor = self.actor
-        if actor is None or actor.deadline is None:
-            return
-        due = max(actor.deadline, self.world.mono_ns)
-        if self._wake_ns is not None and self._wake_ns <= due:
-            return
-        self._wake_ns = due
-        self.world.at(due, self._guarded(self._wake))
-
-    def _wake(self) -> None:
-        self._wake_ns = None
-        actor = self.actor
-        if actor is None:
-            return
-        if actor.deadline is not None and actor.deadline <= self.world.mono_ns:
-            self.step(_LAST, _on_deadline)
-        else:
-            self._schedule()
-
-    @property
-    def unreleased(self) -> bool:
-        """Something that the actor emitted is not released: it is amid a step."""
-        return bool(self._records or self._writes or self._sends)
-
-    # -- life
-
-    def start(self, build: Callable[["Node"], Actor]) -> None:
-        """Begin a life: build, replay the committed journal, start."""
-        assert self.actor is None, f"{self.name} runs already"
-        world = self.world
-        self.life += 1
-        self.join_ns = world.mono_ns + world.rng.randint(*_JOIN_NS)
-        self._forget()
-        actor = build(self)
-        for entry in self.journal:
-            actor.replay(entry)
-        self.actor = actor
-        for hook in world.hooks["started"]:
-            hook(self)
-        begin: list[tuple[str, Handler]] = [("", lambda a, now: a.start(now))]
-        if self.name in HALTABLE:
-            begin.append(("", lambda a, now: a.on_halt_file(world.halt_text, now)))
-        self._run(begin)
-
-    def kill(self) -> None:
-        """End this life at once: what was not released is lost, its links break."""
-        if self.actor is None:
-            return
-        if self.world.rng.random() < 0.5:
-            self.lost_lives.add(self.life)
-        for hook in self.world.hooks["died"]:
-            hook(self)
-        self.life += 1
-        self.actor = None
-        self._forget()
-        self.world.wires.died(self)
-
-    def _forget(self) -> None:
-        self._records, self._writes, self._sends = [], [], []
-        self._backlog = []
-        self._wake_ns = None
-        self._is_idle_due = self._is_flush_due = self.frozen = False
-        self._busy_until = 0
-        self.doom = None
-
-    def freeze(self) -> None:
-        """Stop, as SIGSTOP does: inputs wait."""
-        self.frozen = self.actor is not None
-
-    def thaw(self) -> None:
-        """Go on with what waited."""
-        if self.frozen:
-            self.frozen = False
-            self._flush()
-            if self.actor is not None:
-                self._wake_ns = None
-                self._schedule()
-
-
-def _on_deadline(actor: Actor, now: Now) -> None:
-    if actor.deadline is not None and actor.deadline <= now.mono_ns:
-        actor.on_deadline(now)
-
-
 class VirtualWorld:
     """All nodes, the network between them, and virtual time.
 
@@ -390,7 +71,10 @@ class VirtualWorld:
     Attributes:
         bus_delay_ns, link_delay_ns: bounds between which delays are drawn.
         drop_percent: channel (PUB/SUB) to the share of messages that each subscriber loses.
-        halt_text: what the halt file says, None without one. answers: what tools were answered. trace: called with each happening, for a readable trace.
+        marks: channel to its high-water mark, where it is not the table's.
+        wall_skew_ns: how far the engine's wall clock is from true time, which is the venue's unless that is skewed.
+        halt_text: what the halt file says, None without one. answers: what tools were answered.
+        trace: called with each happening, for a readable trace.
     """
 
     def __init__(self, config: Config, seed: int, strategies: dict[str, type] | None = None) -> None:
@@ -401,7 +85,9 @@ class VirtualWorld:
         self.bus_delay_ns = BUS_DELAY_NS
         self.link_delay_ns = LINK_DELAY_NS
         self.drop_percent: dict[str, int] = {}
-        self.hooks: dict[str, list[Callable[..., None]]] = {name: [] for name in _HOOKS}
+        self.marks: dict[str, int] = {}
+        self.wall_skew_ns = 0
+        self.hooks: dict[str, list[Callable[..., None]]] = {name: [] for name in HOOKS}
         self.trace: Callable[[str, str, str, bytes], None] | None = None
         self.steps = 0
         self.answers: list[tuple[str, Any]] = []
@@ -420,7 +106,7 @@ class VirtualWorld:
 
     def watch(self, watcher: Watcher) -> None:
         """Let a watcher see what happens from now on."""
-        for name in _HOOKS:
+        for name in HOOKS:
             if getattr(type(watcher), name) is not getattr(Watcher, name):
                 self.hooks[name].append(getattr(watcher, name))
 
@@ -441,7 +127,7 @@ class VirtualWorld:
 
     @property
     def now(self) -> Now:
-        """This instant."""
+        """This instant in true time."""
         return Now(START_WALL_NS + self.mono_ns, self.mono_ns)
 
     def at(self, mono_ns: int, action: Callable[[], None]) -> None:
@@ -510,7 +196,7 @@ class VirtualWorld:
             return lambda message: fake_signature(session.key_id, message)
 
         def ids(slot: int) -> ClOrdIDs:
-            return ClOrdIDs(slot, self.now.wall_ns // 1_000_000, node.rng.getrandbits(30))
+            return ClOrdIDs(slot, node.now.wall_ns // 1_000_000, node.rng.getrandbits(30))
 
         match name:
             case "market_data":
@@ -574,11 +260,22 @@ class VirtualWorld:
             if channel.bound_by == "supervisor":
                 return
             target = self.nodes.get(channel.bound_by)
-        if target is None or target.actor is None or max(target.join_ns, source.join_ns) > self.mono_ns:
-            if source.actor is not None:
-                source.actor.on_peer(channel.name, to or "", PeerEvent.REFUSED, message, self.now)
-            return
-        self._deliver(source, target, channel, message, self._encode(message))
+        if (
+            target is not None
+            and self._joined(source, target, channel)
+            and self._has_room(source, target, channel)
+        ):
+            self._deliver(source, target, channel, message, self._encode(message))
+        elif source.actor is not None:
+            source.actor.on_peer(channel.name, to or "", PeerEvent.REFUSED, message, source.now)
+
+    def _joined(self, source: Node, target: Node, channel: Channel) -> bool:
+        name = channel.name
+        return target.actor is not None and max(target.joins[name], source.joins[name]) <= self.mono_ns
+
+    def _has_room(self, source: Node, target: Node, channel: Channel) -> bool:
+        name = channel.name
+        return target.queued.get((name, source.name), 0) < self.marks.get(name, channel.high_water)
 
     def _publish(self, source: Node, channel: Channel, message: msgspec.Struct, topic: str) -> None:
         subscribers = self._subscribers.get((channel.name, topic))
@@ -594,11 +291,11 @@ class VirtualWorld:
             return
         data = self._encode(message)
         drop = self.drop_percent.get(channel.name, 0)
-        now = self.mono_ns
         for node in subscribers:
-            if node.actor is None or node.join_ns > now or source.join_ns > now:
+            if not self._joined(source, node, channel):
                 continue
-            if drop and self.rng.randrange(100) < drop:
+            full = not self._has_room(source, node, channel)
+            if full or (drop and self.rng.randrange(100) < drop):
                 self.note("drop", source.name, node.name, data)
                 continue
             self._deliver(source, node, channel, message, data)
@@ -611,15 +308,23 @@ class VirtualWorld:
         due = max(self.mono_ns + self.rng.randint(*self.bus_delay_ns), self._fifo.get(key, 0) + 1)
         self._fifo[key] = due
         peer = source.name if channel.pattern is Pattern.ROUTED and channel.bound_by == target.role else ""
-        life, source_life = target.life, source.life
+        life, source_life, sent_ns = target.life, source.life, self.mono_ns
+        queued, queue = target.queued, (name, source.name)
+        queued[queue] = queued.get(queue, 0) + 1
 
         def handle(actor: Actor, now: Now) -> None:
+            queued[queue] -= 1
             for hook in self.hooks["delivered"]:
                 hook(source, target, name, message)
             actor.on_message(name, peer, message, now)
 
         def arrive() -> None:
-            if target.life != life or source_life in source.lost_lives:
+            if target.life != life:
+                return
+            if source.life != source_life and sent_ns >= source.lost_from.get(
+                (source_life, name), sent_ns + 1
+            ):
+                queued[queue] -= 1
                 return
             self.note(name, source.name, target.name, data)
             target.step(name, handle)

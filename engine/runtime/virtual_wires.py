@@ -3,7 +3,8 @@
 Bytes keep their order on each way of a connection. A connection ends in one of these ways, as TCP does:
 
 * closed by one end: what that end wrote before arrives, then both ends are told;
-* cut, or one end's process died: what is under way arrives or is lost, each way by the dice, then the ends are told;
+* cut, or one end's process died: of what is under way some arrives and the rest is lost, each way by the dice, and the
+  last that arrives may be the beginning of a message; then the ends are told;
 * half-open (`silence`): nothing arrives any more and nobody is told; only the ends' own clocks find out.
 """
 
@@ -12,20 +13,31 @@ from typing import TYPE_CHECKING, Final
 from engine.common.actor import LinkEvent
 
 if TYPE_CHECKING:
-    from engine.runtime.virtual import Node, VirtualWorld
+    from engine.runtime.virtual import VirtualWorld
+    from engine.runtime.virtual_node import Node
 
 LOST_PERCENT: Final = 50
 
 
 class Pipe:
-    """One connection. End 0 connected, end 1 accepted; `due`, `lost`, `shut` belong to what that end writes."""
+    """One connection. End 0 connected, end 1 accepted.
 
-    __slots__ = ("due", "ends", "hears", "lost", "shut", "silent")
+    Attributes:
+        due, written, arrived, lost_from, rest, shut: of what that end writes: when the last piece arrives, how many pieces
+            were written and have arrived, from which on they are lost, how many bytes of that one arrive still, and
+            whether it may write any more.
+        hears: that end is told of things. silent: half-open.
+    """
+
+    __slots__ = ("arrived", "due", "ends", "hears", "lost_from", "rest", "shut", "silent", "written")
 
     def __init__(self, ends: tuple[tuple["Node", str], tuple["Node", str]]) -> None:
         self.ends = ends
         self.due = [0, 0]
-        self.lost = [False, False]
+        self.written = [0, 0]
+        self.arrived = [0, 0]
+        self.lost_from: list[int | None] = [None, None]
+        self.rest = [0, 0]
         self.shut = [False, False]
         self.hears = [True, True]
         self.silent = False
@@ -80,10 +92,18 @@ class Wires:
         world = self._world
         target, name = pipe.ends[1 - side]
 
+        number = pipe.written[side]
+        pipe.written[side] += 1
+
         def arrive() -> None:
-            if pipe.hears[1 - side] and not (pipe.lost[side] or pipe.silent):
-                world.note("bytes", node.name, name, data)
-                target.step(name, lambda a, now: a.on_bytes(name, data, now))
+            pipe.arrived[side] += 1
+            lost_from = pipe.lost_from[side]
+            came = data
+            if lost_from is not None and number >= lost_from:
+                came = data[: pipe.rest[side] * len(data) // 100] if number == lost_from else b""
+            if came and pipe.hears[1 - side] and not pipe.silent:
+                world.note("bytes", node.name, name, came)
+                target.step(name, lambda a, now: a.on_bytes(name, came, now))
 
         world.at(self._arrival(pipe, side), arrive)
 
@@ -117,7 +137,9 @@ class Wires:
     def _break(self, pipe: Pipe, reason: str) -> None:
         world = self._world
         for side in (0, 1):
-            pipe.lost[side] = pipe.lost[side] or world.rng.randrange(100) < LOST_PERCENT
+            if pipe.lost_from[side] is None and world.rng.randrange(100) < LOST_PERCENT:
+                pipe.lost_from[side] = world.rng.randint(pipe.arrived[side], pipe.written[side])
+                pipe.rest[side] = world.rng.choice((0, 0, world.rng.randrange(100)))
             pipe.shut[side] = True
         for side in (0, 1):
             if pipe.hears[side]:

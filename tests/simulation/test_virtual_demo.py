@@ -10,7 +10,8 @@ from engine import config_loader
 from engine.common.fixed_point import parse_money
 from engine.messages.control import VenueQuery, VenueTruth
 from engine.messages.executions import EventKind, OrderEvent
-from engine.runtime.virtual import Node, VirtualWorld
+from engine.runtime.virtual import VirtualWorld
+from engine.runtime.virtual_node import Node
 from engine.tools.docs_gen import ROOT
 from engine.tools.simulation.comparison import differences
 from engine.tools.simulation.invariants import watch_all

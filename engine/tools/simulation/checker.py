@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from engine.runtime.virtual import VirtualWorld, Watcher
+from engine.runtime.virtual import VirtualWorld
+from engine.runtime.virtual_node import Watcher
 
 OE: Final = "order_entry"
 _REQUEST: Final = re.compile(rb"\x0135=([ADFGq])\x01.*?\x0110=\d\d\d\x01", re.DOTALL)

@@ -13,8 +13,12 @@ from engine.strategy.host import StrategyHost
 from engine.venue.actor import Venue
 
 
-def differences(world: VirtualWorld) -> list[str]:
-    """Return every difference in a sentence; empty when all agree."""
+def differences(world: VirtualWorld, *, cash: bool = True) -> list[str]:
+    """Return every difference in a sentence; empty when all agree.
+
+    Args:
+        world: at rest. cash: compare the money made with the venue's cash, which nobody but trades has moved.
+    """
     order_entry, venue = world.nodes["order_entry"].actor, world.nodes["venue"].actor
     guard, drop_copy = world.nodes["guard"].actor, world.nodes["drop_copy"].actor
     if order_entry is None or venue is None or guard is None or drop_copy is None:
@@ -23,7 +27,7 @@ def differences(world: VirtualWorld) -> list[str]:
     assert isinstance(venue, Venue), "venue is a Venue"
     assert isinstance(guard, Guard), "guard is a Guard"
     assert isinstance(drop_copy, DropCopy), "drop_copy is a DropCopy"
-    found = _against_venue(world, order_entry, venue)
+    found = _against_venue(world, order_entry, venue, cash=cash)
     found += _against_guard(order_entry, guard)
     if not drop_copy.caught_up(world.now):
         found.append(f"drop copy is not caught up: {drop_copy.detail}")
@@ -36,7 +40,7 @@ def differences(world: VirtualWorld) -> list[str]:
     return found
 
 
-def _against_venue(world: VirtualWorld, order_entry: OrderEntry, venue: Venue) -> list[str]:
+def _against_venue(world: VirtualWorld, order_entry: OrderEntry, venue: Venue, *, cash: bool) -> list[str]:
     found = []
     ledger = order_entry.ledger
     account = next(a for a in venue.exchange.accounts.values() if not a.synthetic)
@@ -51,7 +55,7 @@ def _against_venue(world: VirtualWorld, order_entry: OrderEntry, venue: Venue) -
     cost = sum(position.cost for position in account.positions.values())
     truth = account.cash + account.fees - cost - parse_money(world.config.venue.balance)
     for what, ours, theirs in (("fees", fees, account.fees), ("money made", made, truth)):
-        if ours != theirs:
+        if ours != theirs and (cash or what == "fees"):
             found.append(f"{what}: {format_money(ours)}, the venue's {format_money(theirs)}")
     fills = sum(position.fills for position in own)
     if fills != account.fills:

@@ -2,10 +2,13 @@
 
     kill      a process dies, between two steps or amid one's release, and comes back after a while; sometimes two at once
     cut       a session's connection is reset          silence   it becomes half-open: nobody is told
+    storm     all sessions are reset again and again   mark      a channel's queues hold next to nothing
     drop      a PUB loses messages to each subscriber  bus, wire  messages, bytes take long
     freeze    a process is stopped (SIGSTOP)           busy      its steps take long, so that inputs come in batches
+    disk      a process's disk is full for a while     clock     the engine's wall clock jumps, and later back
     venue     the venue misbehaves, by VenueFault      operator  halts and arms, cancels all, flattens
-    rogue     a strategy asks for what it may not      replay    an old command comes once more, a fenced guard commands
+    rogue     a strategy asks for what it may not      flood     a strategy asks for very much at once
+    replay    an old command comes once more, a fenced guard commands
 
 `heal` ends all of them: what is dead is started, what is stopped goes on, the network is whole.
 """
@@ -22,7 +25,10 @@ from engine.drop_copy.actor import DropCopy
 from engine.guard.actor import Guard
 from engine.messages.commands import Approved, Arm, CancelAll, CancelOrder, Flatten, Halt, NewOrder
 from engine.messages.control import VenueFault
-from engine.runtime.virtual import BUS_DELAY_NS, LINK_DELAY_NS, Node, VirtualWorld, Watcher
+from engine.runtime.virtual import BUS_DELAY_NS, LINK_DELAY_NS, VirtualWorld
+from engine.runtime.virtual_node import Node, Watcher
+from engine.tools.simulation import venue_faults
+from engine.tools.simulation.checker import OE
 
 TOOL: Final = "tool.faults"
 FIRST_NS: Final = SECOND // 2
@@ -30,38 +36,30 @@ _WEIGHTS: Final = {
     "kill": 10,
     "cut": 8,
     "silence": 2,
+    "storm": 1,
+    "mark": 3,
     "drop": 4,
     "bus": 2,
     "wire": 3,
     "freeze": 5,
     "busy": 3,
-    "venue": 7,
+    "disk": 3,
+    "clock": 2,
+    "venue": 12,
     "operator": 3,
     "rogue": 2,
+    "flood": 1,
     "replay": 2,
 }
 _KILLED: Final = {"order_entry": 5, "guard": 4, "drop_copy": 3, "market_data": 2, "venue": 1}
 _SESSIONS: Final = {"order_entry": 4, "drop_copy": 3, "market_data": 2}
 _PUBLISHERS: Final = ("oe.tape", "oe.tape", "md.feed", "dc.feed")
-_VENUE_FAULTS: Final[tuple[tuple[str, dict[str, str]], ...]] = (
-    ("exchange_unavailable", {"applied": "no"}),
-    ("exchange_unavailable", {"applied": "yes"}),
-    ("internal_error", {}),
-    ("lose_report", {"count": "1"}),  # a few times, because much hangs on which report it hits
-    ("lose_report", {"count": "1"}),
-    ("lose_report", {"count": "1"}),
-    ("lose_report", {"count": "2"}),
-    ("lose_report", {"count": "3"}),
-    ("duplicate_report", {"count": "3"}),
-    ("resend_reject", {"reason": "1", "count": "2"}),
-    ("resend_reject", {"reason": "2", "count": "1"}),
-    ("trading_pause", {}),
-    ("exchange_pause", {}),
-    ("skew", {"ms": "400"}),
-    ("skew", {"ms": "-7000"}),
-    ("drop", {}),
-)
+_DISKS: Final = (OE, OE, "guard", "drop_copy")
+_MARKED: Final = ("oe.tape", "oe.orders", "oe.ask", "guard.orders", "md.feed", "dc.feed")
+_HOUR_MS: Final = 3_600_000
+_CLOCK_MS: Final = (700, -700, 6_000, -6_000, 31_000, -31_000, -_HOUR_MS, 24 * _HOUR_MS)
 _REPLAYED_MAX: Final = 50
+_FLOOD: Final = 300
 
 
 class FaultPlan(Watcher):
@@ -71,12 +69,13 @@ class FaultPlan(Watcher):
         world: to be harmed. until_ns: mono_ns from which nothing new goes wrong. every_ns: mean time between two faults.
 
     Attributes:
-        happened: kind to how often.
+        happened: kind to how often; the venue's kinds as `venue.KIND`.
     """
 
     def __init__(self, world: VirtualWorld, until_ns: int, every_ns: int) -> None:
         self.world = world
         self.happened: dict[str, int] = {}
+        self._undo: dict[tuple[str, str, str], dict[str, str]] = {}  # kind, session, market to arguments
         self.healed = False
         self._rng = random.Random(f"{world.seed}/faults")  # noqa: S311 - a repeatable run is the point
         self._until_ns = until_ns
@@ -105,9 +104,12 @@ class FaultPlan(Watcher):
             self.world.after(50 * MS, self._next)
             return
         kind = self._pick(_WEIGHTS)
-        self.happened[kind] = self.happened.get(kind, 0) + 1
+        self._count(kind)
         getattr(self, f"_{kind}")()
         self.world.after(self._rng.randint(MS, 2 * self._every_ns), self._next)
+
+    def _count(self, kind: str) -> None:
+        self.happened[kind] = self.happened.get(kind, 0) + 1
 
     def _anchored(self) -> bool:
         # Before drop copy has its first ExecID it can't ask for what was lost (venue.md section 6): that is a gap that
@@ -174,12 +176,42 @@ class FaultPlan(Watcher):
         node.busy_ns = self._while(MS // 10, 20 * MS)
         self._later(self._while(100 * MS, 3 * SECOND), lambda: setattr(node, "busy_ns", 0))
 
+    def _disk(self) -> None:
+        node = self.world.nodes[self._rng.choice(_DISKS)]
+        node.has_reserve = node.has_reserve and self._rng.random() < 0.5
+        node.disk_full = True
+        self._say(f"{node.name}'s disk is full")
+        self._later(self._while(50 * MS, 3 * SECOND), lambda: setattr(node, "disk_full", False))
+
+    def _clock(self) -> None:
+        jump_ms = self._rng.choice(_CLOCK_MS)
+        self.world.wall_skew_ns = jump_ms * MS
+        self._say(f"the engine's clock jumps by {jump_ms} ms")
+        self._later(self._while(50 * MS, 3 * SECOND), lambda: setattr(self.world, "wall_skew_ns", 0))
+
     # -- the network
 
     def _cut(self) -> None:
         session = self._pick(_SESSIONS)
         self._say(f"cut {session}")
         self.world.wires.cut(session, session)
+
+    def _storm(self) -> None:
+        self._say("all sessions are cut again and again")
+        at_ns = 0
+        for _ in range(self._rng.randint(3, 6)):
+            at_ns += self._while(200 * MS, 2 * SECOND)
+            self._later(at_ns, self._cut_all)
+
+    def _cut_all(self) -> None:
+        for session in _SESSIONS:
+            self.world.wires.cut(session, session)
+
+    def _mark(self) -> None:
+        channel = self._rng.choice(_MARKED)
+        mark = self.world.marks[channel] = self._rng.choice((0, 1, 2, 5, 20))
+        self._say(f"queues of {channel} hold {mark}")
+        self._later(self._while(50 * MS, 2 * SECOND), lambda: self.world.marks.pop(channel, None))
 
     def _silence(self) -> None:
         session = self._pick(_SESSIONS)
@@ -208,19 +240,21 @@ class FaultPlan(Watcher):
 
     # -- the venue, operators, strategies
 
-    def _tell_venue(self, kind: str, arguments: dict[str, str]) -> None:
+    def _tell_venue(self, kind: str, session: str, arguments: dict[str, str]) -> None:
         self._numbers += 1
-        fault = VenueFault(request_id=f"f{self._numbers}", kind=kind, arguments=arguments)
+        fault = VenueFault(request_id=f"f{self._numbers}", kind=kind, session=session, arguments=arguments)
         self.world.tell("venue", "venue.ask", fault, TOOL)
 
     def _venue(self) -> None:
-        kind, arguments = self._rng.choice(_VENUE_FAULTS)
-        self._say(f"venue {kind} {arguments}")
-        self._tell_venue(kind, arguments)
-        if kind.endswith("_pause"):
-            self._later(self._while(100 * MS, 3 * SECOND), lambda: self._tell_venue("resume", {}))
-        elif kind == "skew":
-            self._later(self._while(100 * MS, 3 * SECOND), lambda: self._tell_venue("skew", {"ms": "0"}))
+        drawn = venue_faults.draw(self.world.config, self._rng)
+        self._count(f"venue.{drawn.kind}")
+        self._say(f"venue {drawn.kind} {drawn.session} {drawn.arguments}")
+        self._tell_venue(drawn.kind, drawn.session, drawn.arguments)
+        if drawn.undo is not None:
+            kind, arguments = drawn.undo
+            self._undo[kind, drawn.session, arguments.get("symbol", "")] = arguments
+            undo = functools.partial(self._tell_venue, kind, drawn.session, arguments)
+            self._later(self._while(100 * MS, 3 * SECOND), undo)
 
     def _operator(self) -> None:
         self._numbers += 1
@@ -267,10 +301,32 @@ class FaultPlan(Watcher):
                 side=victim.side,
                 made_ns=now,
             ),
-            NewOrder(cl_ord_id="forged", symbol=victim.symbol, side=1, qty=10**9, price=1, made_ns=now),
+            *(
+                msgspec.structs.replace(self._fresh(victim), **wrong)
+                for wrong in (
+                    {"cl_ord_id": "forged"},
+                    {"qty": 10**9, "price": 1},
+                    {"qty": -victim.qty},
+                    {"qty": 0},
+                    {"qty": 2**63 - 1, "price": 2**63 - 1},
+                    {"price": -victim.price},
+                    {"side": 7},
+                    {"symbol": "NONE-PERP"},
+                    {"made_ns": now + 3600 * SECOND},
+                )
+            ),
             Arm(request_id="rogue", why="mine", who=peer),
         ):
             self._tell_guard(message, peer)
+
+    def _flood(self) -> None:
+        workers = [node for node in self.world.nodes.values() if node.slot >= 0]
+        peer = self._rng.choice(workers)
+        own = [order for order in self._orders if slot_of(order.cl_ord_id) == peer.slot]
+        if own:
+            self._say(f"{_FLOOD} orders at once from {peer.name}")
+            for _ in range(_FLOOD):
+                self.world.tell("guard", "guard.orders", self._fresh(self._rng.choice(own)), peer.name)
 
     def _replay(self) -> None:
         if self._commands:
@@ -306,14 +362,17 @@ class FaultPlan(Watcher):
         world = self.world
         self._say("all faults are over")
         world.drop_percent.clear()
+        world.marks.clear()
+        world.wall_skew_ns = 0
         world.wires.heal()
         world.bus_delay_ns, world.link_delay_ns = BUS_DELAY_NS, LINK_DELAY_NS
         for name, node in world.nodes.items():
             node.doom = None
             node.busy_ns = 0
+            node.disk_full = False
             if node.actor is None:
                 world.start_node(name)
             elif node.frozen:
                 node.thaw()
-        self._tell_venue("resume", {})
-        self._tell_venue("skew", {"ms": "0"})
+        for (kind, session, _), arguments in self._undo.items():
+            self._tell_venue(kind, session, arguments)

@@ -1,12 +1,36 @@
 """The configuration of a simulated run, drawn from its seed: every flag that changes how the venue or the engine behaves."""
 
 import random
+from typing import Any, Final
 
 import msgspec
 
 from engine.config import Config
 from engine.tools.simulation.restless import Restless
 
+# Other readings of the venue's documents (`VenueConfig`), each drawn now and then.
+_READINGS: Final[tuple[tuple[str, object], ...]] = (
+    ("closed_cl_ord_id", "accept"),
+    ("require_raw_data_length", True),
+    ("entry_times", True),
+    ("costs", {"F": 2}),
+    ("logon_bucket", "write"),
+    ("logon_bucket", "read"),
+    ("sending_time_tolerance_s", 120),
+    ("require_heart_bt_int", True),
+    ("new_before_trade", "ignore"),
+    ("stale_code", 8),
+    ("security_status", False),
+    ("drop_copy_begin", "any"),
+    ("mass_cancel_scope", "connection"),
+    ("amend_flags", "drop"),
+    ("group_scope", "account"),
+    ("rt_after_maintenance", "reset"),
+    ("resend_on_nr", "logout"),
+    ("unclean_drop", "by_heartbeat"),
+    ("system_reports", "listeners"),
+)
+_READING = 0.08
 _TIERS = ("Basic", "Advanced", "Expert", "Premier", "Premier")
 
 
@@ -20,7 +44,7 @@ def drawn(config: Config, seed: int) -> tuple[Config, dict[str, type]]:
     heart_bt_int_s = rng.choice((3, 4, 6))
     order_entry = replace(
         sessions.order_entry,
-        target_comp_id="KalshiRT" if rng.random() < 0.25 else "KalshiNR",
+        target_comp_id="KalshiRT" if rng.random() < 0.4 else "KalshiNR",
         cancel_orders_on_disconnect=not leave and rng.random() < 0.5,
         enable_ioc_cancel_report=rng.random() < 0.6,
         preserve_original_order_qty=rng.random() < 0.7,
@@ -49,6 +73,7 @@ def drawn(config: Config, seed: int) -> tuple[Config, dict[str, type]]:
         )
         if restless:
             classes[name] = Restless
+    readings: dict[str, Any] = {name: value for name, value in _READINGS if rng.random() < _READING}
     drawn_config = replace(
         config,
         engine=replace(
@@ -75,6 +100,7 @@ def drawn(config: Config, seed: int) -> tuple[Config, dict[str, type]]:
             book_changes_per_s=20,
             comp_id=rng.choice(("session", "Kalshi")),
             connections=rng.choice(("per_key", "per_key_and_session")),
+            **readings,
         ),
     )
     return drawn_config, classes

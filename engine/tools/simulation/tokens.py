@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from engine.guard.rate_limit import write_rate
 from engine.messages.commands import Approved
-from engine.runtime.virtual import Node, VirtualWorld
+from engine.runtime.virtual import VirtualWorld
+from engine.runtime.virtual_node import Node
 from engine.tools.simulation.checker import OE, Checker, requests_of
 
 _OWN_NS: Final = 2_500_000_000  # how long the guard may not have heard of a cancel of order entry's own

@@ -9,7 +9,8 @@ import pytest
 from engine import config_loader
 from engine.common.actor import Actor, LinkEvent, PeerEvent
 from engine.messages.executions import SnapshotRequest, TapeBeat
-from engine.runtime.virtual import VirtualWorld, Watcher
+from engine.runtime.virtual import VirtualWorld
+from engine.runtime.virtual_node import Watcher
 from engine.tools.docs_gen import ROOT
 
 MS = 1_000_000
