@@ -137,9 +137,11 @@ class DropCopy(Actor):
         if isinstance(entry, WatermarkMoved):
             self.reconciler.restore(entry)
             self._tape_from = entry.tape_from
+            if not entry.marks:  # an operator's word
+                self.sweeper.confirmed_wall_ns = entry.wall_ns
         elif isinstance(entry, SweepEnded):
             self.sweeper.sweeps = entry.no
-            if entry.complete:
+            if entry.complete or entry.confirmed:
                 self.sweeper.confirmed_wall_ns = entry.began_ns
         elif isinstance(entry, BreakNote):
             self.reconciler.restore_note(entry)
@@ -174,7 +176,7 @@ class DropCopy(Actor):
 
     def stop(self, now: Now) -> None:
         self._stopping = True
-        self.sweeper.sweep = None
+        self.sweeper.give_up()
         self.gateway.stop(now)
         if self.listening is not None:
             self.listening.gateway.stop(now)

@@ -45,6 +45,7 @@ class SweepEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
         began_ns, wall_ns: wall clock at its begin and end.
         wanted: order entry's sweep_wanted when it began.
         complete: from the watermark to the latest, count checked; else reason says why not.
+        confirmed: as good as complete: what could not be asked for came by a session that was whole.
         begins: the BeginExecIDs that were asked with.
         reports: ExecutionReports that it showed; recovered: those that the tape did not have.
         tape_no: tape number seen at its end.
@@ -55,6 +56,7 @@ class SweepEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     wall_ns: int
     wanted: int
     complete: bool
+    confirmed: bool = False
     reason: str = ""
     begins: list[str] = []
     reports: int = 0

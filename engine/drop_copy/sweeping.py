@@ -83,9 +83,15 @@ class Sweeper:
 
     def hold_off(self, mono_ns: int) -> None:
         """Give up the sweep in progress; what it gave away has not left. Try again in a while."""
-        self.sweep = None
+        self.give_up()
         self.not_before_ns = mono_ns + self._sweep_ns
         self.wants.forget_answer()
+
+    def give_up(self) -> None:
+        """Let the sweep in progress be none: its number is given again."""
+        if self.sweep is not None:
+            self.sweep = None
+            self.sweeps -= 1
 
     def begin_anew(self, now: Now) -> None:
         """Go on behind an operator's word for what was before."""
@@ -93,7 +99,7 @@ class Sweeper:
         self.not_before_ns = now.mono_ns
         self.first_done = True
         self.confirmed_wall_ns = now.wall_ns  # by the operator's word
-        self.sweep = None  # it asked from what is past now
+        self.give_up()  # it asked from what is past now
         self._record_watermark(now.wall_ns)
 
     def deadline(self) -> int | None:
@@ -211,7 +217,7 @@ class Sweeper:
         # There was nothing to ask from when it began: is that still so, now that the tape is known to be whole?
         reconciler = self.reconciler
         if reconciler.plan(clean=sweep.clean or sweep.whole):
-            self.sweep = None
+            self.give_up()
             self.next_ns = now.mono_ns
             return
         self.gaps.prove("nothing was executed", now.wall_ns)
@@ -308,6 +314,7 @@ class Sweeper:
                 wall_ns=now.wall_ns,
                 wanted=sweep.wanted,
                 complete=complete,
+                confirmed=self.confirmed_wall_ns == sweep.began.wall_ns,
                 reason=reason,
                 begins=sweep.begins,
                 reports=len(sweep.reports),

@@ -8,7 +8,7 @@ import msgspec
 from engine.common.clock import SECOND
 from engine.runtime.virtual import VirtualWorld
 
-_LOUD: Final = ("log", "halt file", "fault", "kill", "start", "cut", "silence", "link", "close")
+_LOUD: Final = ("log", "disk", "halt file", "fault", "kill", "start", "cut", "silence", "link", "close")
 _DULL_CHANNELS: Final = ("md.feed", "md.ask")
 _DULL_TYPES: Final = ("beat", "guard_beat", "worker_beat", "status")
 _DULL_FIX: Final = (b"\x0135=0\x01", b"\x0135=1\x01", b"\x0135=X\x01", b"\x0135=W\x01")

@@ -100,7 +100,7 @@ def _arguments(kind: str, config: Config, rng: random.Random) -> dict[str, str]:
         case "lose_report" | "duplicate_report" | "reorder_report":
             return {"count": str(rng.choice((1, 1, 1, 2, 3)))}
         case "resend_reject":
-            return {"reason": str(rng.choice((1, 2, 3, 4))), "count": str(rng.randint(1, 2))}
+            return {"reason": str(rng.choice((1, 2, 4))), "count": str(rng.randint(1, 2))}
         case "exchange_unavailable":
             return {"applied": rng.choice(("no", "yes"))}
         case "refuse":
