@@ -145,6 +145,7 @@ class Guard(Actor):
             out, chain, self.exposure, self.commander, self.workers, self.refusals, self.desk, self.waiting
         )
         self._by_peer = self.workers.by_peer
+        self._unrecorded: list[GuardJournalEntry] = []  # what the journal could not take
         self.counters: dict[str, int] = dict.fromkeys(("malformed", "undelivered"), 0)
         self._say_again = False
         self._beat_at = self._status_at = 0
@@ -245,7 +246,9 @@ class Guard(Actor):
         self.counters["malformed"] += 1
 
     def _record(self, entry: GuardJournalEntry) -> None:
-        if not self.gate.journal_problem:  # else it would keep the batch, and the cancels in it, from leaving
+        if self.gate.journal_problem:  # it would keep the batch, and the cancels in it, from leaving
+            self._unrecorded.append(entry)
+        else:
             self.out.record(entry)
 
     # -- operators and beats; orders go to the intake
@@ -397,9 +400,10 @@ class Guard(Actor):
     def on_journal_ok(self, now: Now) -> None:
         if self.gate.journal_problem:
             self.gate.journal_problem = ""
-            self.halting.record_all()
+            unrecorded, self._unrecorded = self._unrecorded, []
+            for entry in unrecorded:
+                self._record(entry)
             self._record(
                 EpochStarted(epoch=self.commander.epoch, wall_ns=now.wall_ns, why="journal works again")
             )
-            self.losses.record_all()
         self._settle(now)

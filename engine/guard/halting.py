@@ -153,11 +153,6 @@ class Halting:
             if not any(sweep.scope == scope and sweep.orders is None for sweep in self.sweeps):
                 self.sweep(Sweep(scope, f"halted: {latch.why}", now.mono_ns))
 
-    def record_all(self) -> None:
-        """Journal every latch again: the journal could not take them when they were set."""
-        for scope in self.kill.latches:
-            self._record(self.kill.record(scope))
-
     def tell(self, worker: Worker) -> None:
         """Tell a worker that came to life whether it is halted."""
         why = self.kill.everything or self.kill.why(worker.slot, "")

@@ -80,10 +80,6 @@ class Losses:
         self._note(self._exposure.rebase(scope.strategy, scope.symbol))
         self.check(now)
 
-    def record_all(self) -> None:
-        """Journal all again: the journal could not take it when it was fixed."""
-        self._note([(*key, profit) for key, profit in self.opened.items()])
-
     def _note(self, fresh: list[tuple[int | None, str, int]]) -> None:
         for strategy, symbol, profit in fresh:
             self.opened[strategy, symbol] = profit

@@ -38,6 +38,9 @@ class Watcher:
     def wrote(self, node: "Node", link: str, data: bytes) -> None:
         """Bytes leave a process."""
 
+    def emitted(self, node: "Node", channel: str, message: Any) -> None:
+        """An actor sends a message, amid its step; it leaves after the commit, or later, or never."""
+
     def sent(self, node: "Node", channel: str, message: Any, to: str | None, topic: str) -> None:
         """A message leaves a process."""
 
@@ -54,7 +57,7 @@ class Watcher:
         """A process was killed; its actor is still there to be looked at."""
 
 
-HOOKS: Final = ("recorded", "wrote", "sent", "delivered", "stepped", "started", "died")
+HOOKS: Final = ("recorded", "wrote", "emitted", "sent", "delivered", "stepped", "started", "died")
 
 
 class Node:
@@ -112,6 +115,8 @@ class Node:
 
     def send(self, channel: str, message: msgspec.Struct, to: str | None = None, topic: str = "") -> None:
         """See Outbox."""
+        for hook in self.world.hooks["emitted"]:
+            hook(self, channel, message)
         self._sends.append((channel, message, to, topic))
 
     def write(self, link: str, data: bytes, trigger_ns: int = 0) -> None:

@@ -8,7 +8,8 @@ configuration and seed give the same trace hash on every machine.
     scripts/simulate --seed 17 --minutes 2       one seed of a search once more, exactly, as lines to read
 
 A run of a search trades under faults, then heals, waits until the engine trades again, stops in safe order, and
-compares every process with every other and with the venue; invariants are checked at each step (`simulation`).
+compares every process with every other and with the venue; invariants are checked at each step (`simulation`). A search
+that finds something ends with the last lines of the first such seed's trace, and exit code 1.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import multiprocessing
 import os
 import sys
 import time
+from collections import deque
 from typing import Any, Final
 
 import msgspec
@@ -36,6 +38,8 @@ from engine.tools.simulation.trace import tracer
 QUIESCE_S: Final = 30.0
 AGREE_S: Final = 5.0
 SHOWN_MAX: Final = 10
+SEARCH_S: Final = 120.0
+TAIL_LINES: Final = 80
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +113,8 @@ def search(config: Config, seeds: range, seconds: float, jobs: int) -> int:
                 failed.append(outcome)
                 if len(failed) <= SHOWN_MAX:
                     print(
-                        f"seed {outcome.seed} after {outcome.virtual_s:.1f} s: {outcome.violation}",
+                        f"seed {outcome.seed} after {outcome.virtual_s:.1f} s: {outcome.violation}"
+                        f" (trace {outcome.trace_hash})",
                         flush=True,
                     )
             if done % max(len(tasks) // 20, 1) == 0 or done == len(tasks):
@@ -121,15 +126,29 @@ def search(config: Config, seeds: range, seconds: float, jobs: int) -> int:
     if not failed:
         print(f"no violation in {len(tasks)} seeds")
         return EXIT_OK
-    first = min(failed, key=lambda outcome: outcome.seed)
     print(f"{len(failed)} of {len(tasks)} seeds failed: {sorted(outcome.seed for outcome in failed)}")
-    minutes = seconds / 60
-    print(f"again, to read: scripts/simulate --seed {first.seed} --minutes {minutes:g}")
+    show_tail(config, min(failed, key=lambda outcome: outcome.seed), seconds)
     return EXIT_FAILURE
 
 
+def show_tail(config: Config, failed: Outcome, seconds: float) -> None:
+    """Run a seed that failed once more and print the end of its trace, and how to see all of it."""
+    lines: deque[str] = deque(maxlen=TAIL_LINES)
+
+    def prepare(world: VirtualWorld) -> None:
+        world.trace = tracer(world, lines.append, everything=False)
+
+    again = run(config, failed.seed, seconds, prepare=prepare)
+    print(f"the last {len(lines)} lines of seed {failed.seed}:")
+    print("\n".join(lines))
+    print(f"VIOLATION  {again.violation}")
+    same = "the same" if again.trace_hash == failed.trace_hash else "ANOTHER ONE: that is a fault in itself"
+    print(f"seed {failed.seed}, trace {again.trace_hash} ({same})")
+    print(f"all of it: scripts/simulate --seed {failed.seed} --minutes {seconds / 60!r}")
+
+
 def replay(config: Config, seed: int, seconds: float, trace: str) -> int:
-    """Run one seed of a search once more, with its trace on standard output. Return an exit code."""
+    """Run one seed of a search once more, exactly, with its trace on standard output. Return an exit code."""
 
     def prepare(world: VirtualWorld) -> None:
         if trace != "none":
@@ -155,8 +174,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--for", dest="duration", metavar="TIME", help="virtual time of one run without faults"
     )
-    parser.add_argument("--minutes", type=float, metavar="M", help="virtual time with faults")
-    parser.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="virtual time with faults (default 2 with --seed, --seeds)"
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="replay this seed of a search; with --for: of everything random"
+    )
     parser.add_argument("--seeds", type=int, metavar="N", help="search N seeds for violations")
     parser.add_argument(
         "--first-seed", type=int, default=1, metavar="K", help="the first of them (default 1)"
@@ -168,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
         "--trace",
         default="short",
         choices=("none", "short", "all"),
-        help="of --minutes with one seed: all has market data and beats, too",
+        help="of a replayed seed: all has market data and beats, too",
     )
     parser.add_argument("--json", action="store_true", help="the outcome of one run as one JSON line")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
@@ -176,11 +199,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _seconds(arguments: argparse.Namespace) -> float:
-    if arguments.duration and arguments.minutes:
+    if arguments.seed is not None and arguments.seeds is not None:
+        raise UsageError("--seed (one seed, replayed) or --seeds (how many, from --first-seed on), not both")
+    if arguments.duration and arguments.minutes is not None:
         raise UsageError("--for or --minutes, not both")
     seconds = float(duration(arguments.duration or "60s"))
     if arguments.minutes is not None:
         seconds = arguments.minutes * 60
+    elif arguments.duration is None and (arguments.seed is not None or arguments.seeds is not None):
+        seconds = SEARCH_S
     if not 0 < seconds < float("inf"):
         raise UsageError("the time must be longer than nothing")
     return seconds
@@ -202,11 +229,12 @@ def main(argv: list[str]) -> int:
             seconds,
             arguments.jobs,
         )
-    if arguments.minutes is not None:
-        return replay(config, arguments.seed, seconds, arguments.trace)
-    summary = simulate(config, arguments.seed, seconds)
+    seed = 1 if arguments.seed is None else arguments.seed
+    if arguments.minutes is not None or (arguments.seed is not None and arguments.duration is None):
+        return replay(config, seed, seconds, arguments.trace)
+    summary = simulate(config, seed, seconds)
     if arguments.json:
-        json.dump(_as_json(summary, arguments.seed), sys.stdout)
+        json.dump(_as_json(summary, seed), sys.stdout)
         print()
     else:
         print(render_text(summary.report))
@@ -214,7 +242,7 @@ def main(argv: list[str]) -> int:
             print(f"DIFFERENT  {difference}")
         if not summary.quiesced:
             print("a process did not finish what was open")
-        print(f"seed {arguments.seed}, {summary.steps} steps, trace {summary.trace_hash}")
+        print(f"seed {seed}, {summary.steps} steps, trace {summary.trace_hash}")
     return EXIT_OK if summary.clean else EXIT_BREAKS
 
 

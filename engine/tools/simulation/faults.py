@@ -22,9 +22,9 @@ import msgspec
 from engine.common.clock import MS, SECOND
 from engine.common.ids import ClOrdIDs, slot_of
 from engine.drop_copy.actor import DropCopy
-from engine.guard.actor import Guard
 from engine.messages.commands import Approved, Arm, CancelAll, CancelOrder, Flatten, Halt, NewOrder
 from engine.messages.control import VenueFault
+from engine.order_entry.actor import OrderEntry
 from engine.runtime.virtual import BUS_DELAY_NS, LINK_DELAY_NS, VirtualWorld
 from engine.runtime.virtual_node import Node, Watcher
 from engine.tools.simulation import venue_faults
@@ -333,20 +333,20 @@ class FaultPlan(Watcher):
             command, _ = self._rng.choice(self._commands)
             self._say(f"command {command.no} of epoch {command.epoch} comes again")
             self.world.tell("order_entry", "oe.orders", command, "guard")
-            guard = self.world.nodes["guard"].actor
-            if self._orders and isinstance(guard, Guard):
-                self._fenced(guard)
+            order_entry = self.world.nodes[OE].actor
+            if self._orders and isinstance(order_entry, OrderEntry):
+                self._fenced(order_entry.commands.epoch - 1)
 
     def _fresh(self, order: NewOrder) -> NewOrder:
         """Return the same order with a ClOrdID of the same slot that nobody has used, made now."""
         ids = ClOrdIDs(slot_of(order.cl_ord_id) or 0, self.world.mono_ns // MS, self._rng.getrandbits(30))
         return msgspec.structs.replace(order, cl_ord_id=ids(), made_ns=self.world.mono_ns)
 
-    def _fenced(self, guard: Guard) -> None:
+    def _fenced(self, epoch: int) -> None:
         """Let a guard that was fenced, and does not know it, command a fresh order."""
         order = self._rng.choice(self._orders)
         command = Approved(
-            epoch=guard.commander.epoch - 1,
+            epoch=epoch,
             no=10**6,
             expires_ns=self.world.mono_ns + SECOND,
             strategy=slot_of(order.cl_ord_id) or 0,

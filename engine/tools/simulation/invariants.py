@@ -350,7 +350,7 @@ class HaltsHold(Checker):
         elif isinstance(entry, OrderEvent) and entry.kind in _SUBMITS:
             self._terms[entry.request_id] = (entry.strategy, entry.symbol)
 
-    def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:  # noqa: ARG002
+    def emitted(self, node: Node, channel: str, message: Any) -> None:  # noqa: ARG002
         if isinstance(message, Approved) and message.reducing:
             assert isinstance(node.actor, Guard), "only the guard approves"
             self._reducing.add(message.request.cl_ord_id)
@@ -491,7 +491,7 @@ class WithinLimits(Checker):
         limit = self._account + sum(self._foreign.values())
         self.check(account <= limit, f"account: worst position at the venue {account}, limit {limit}")
 
-    def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:  # noqa: ARG002
+    def emitted(self, node: Node, channel: str, message: Any) -> None:  # noqa: ARG002
         if isinstance(message, Approved) and isinstance(message.request, NewOrder | ReplaceOrder):
             if slot_of(message.request.cl_ord_id) == SLOT_OPERATOR:
                 return  # flattening passes the limits: it only reduces

@@ -67,7 +67,7 @@ class TokenBudget(Checker):
                 f"35={msg_type} {cl_ord_id} left with {left} tokens after it, {self._reserve} are the cancels'",
             )
 
-    def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:  # noqa: ARG002
+    def emitted(self, node: Node, channel: str, message: Any) -> None:  # noqa: ARG002
         if not isinstance(message, Approved) or not self._capacity:
             return
         self._approved_ns[message.request.cl_ord_id] = self.world.mono_ns

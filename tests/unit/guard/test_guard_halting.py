@@ -200,6 +200,20 @@ def test_halt_goes_out_even_when_the_journal_fails(rig):
     assert len(rig.take(LatchSet)) == 1
 
 
+def test_what_an_operator_does_while_the_journal_fails_outlives_a_restart(make):
+    """A latch that was released meanwhile is not set again by the next start."""
+    first = make(start=False)
+    first.start()
+    before = first.take(channel="journal")
+    halt(first)
+    first.guard.on_journal_failed("no space left on device", first.now)
+    first.give(Arm(request_id="a", why="looked", who="me"), "tool.ctl")
+    first.guard.on_journal_ok(first.now)
+    assert not first.guard.halting.kill.latches
+    again = make(start=False, journal=before + first.take(channel="journal"))
+    assert again.guard.state_digest() == first.guard.state_digest()
+
+
 def test_a_halt_that_was_held_with_its_batch_is_sent_again(rig):
     """A failed commit holds the batch's sends: the next step repeats them."""
     halt(rig)
