@@ -53,10 +53,8 @@ class Losses:
         self.opened[entry.strategy, entry.symbol] = entry.profit
 
     def start(self, now: Now) -> None:
-        """Begin; what was journalled on another day counts no more."""
-        self._day = now.wall_ns // DAY_NS
-        if self._opened_day != self._day:
-            self.opened.clear()
+        """Begin; what was journalled on another day counts no more, once something of this day is."""
+        self._day = max(now.wall_ns // DAY_NS, self._opened_day)
 
     def check(self, now: Now) -> None:
         """Latch every scope whose loss has reached its limit."""
@@ -69,11 +67,10 @@ class Losses:
     def open_day(self, now: Now) -> None:
         """Fix where today began, where that can be said by now; after midnight anew."""
         day = now.wall_ns // DAY_NS
-        if day != self._day:
+        if day > self._day:  # a clock that was set back begins no day anew
             self._day = day
-            self.opened.clear()
             self._exposure.close_day()
-        self._note(self._exposure.open_day(self.opened))
+        self._note(self._exposure.open_day(self.opened if self._opened_day == self._day else {}))
 
     def rebase(self, scope: LatchScope, now: Now) -> None:
         """Let today's loss of a scope begin now."""
@@ -82,5 +79,8 @@ class Losses:
 
     def _note(self, fresh: list[tuple[int | None, str, int]]) -> None:
         for strategy, symbol, profit in fresh:
+            if self._opened_day != self._day:
+                self._opened_day = self._day
+                self.opened.clear()
             self.opened[strategy, symbol] = profit
             self._record(DayOpened(day=self._day, symbol=symbol, profit=profit, strategy=strategy))

@@ -4,7 +4,15 @@ import msgspec
 import pytest
 
 from engine.common.actor import PeerEvent
-from engine.guard.records import EpochStarted, GapAccepted, LatchReleased, LatchSet, PositionAccepted
+from engine.common.clock import Now
+from engine.guard.records import (
+    DayOpened,
+    EpochStarted,
+    GapAccepted,
+    LatchReleased,
+    LatchSet,
+    PositionAccepted,
+)
 from engine.messages.commands import (
     AcceptGap,
     Approved,
@@ -186,6 +194,24 @@ def test_a_loss_is_counted_from_where_the_day_began_across_restarts(make):
     again.snapshot(positions=[PositionState(symbol=BTC, strategy=1, fees=50_000_000, known=True),
                               PositionState(symbol=BTC, fees=50_000_000, known=True)])  # fmt: skip
     assert "strategy alpha" in again.guard.report.latches()
+
+
+def test_a_clock_that_jumps_a_day_and_back_forgets_no_loss_limit_of_a_restart(make):
+    """What a replay gives is what the guard has, and going back begins no day anew."""
+    first = make(start=False)
+    first.start()
+    day = Now(first.now.wall_ns + 86_400 * 10**9, first.now.mono_ns)
+    journal = first.take(channel="journal")
+    again = make(start=False, journal=journal)
+    again.guard.start(day)
+    journal += again.take(channel="journal")
+    assert again.guard.state_digest() == make(start=False, journal=journal).guard.state_digest()
+    again.accept()
+    again.snapshot()
+    again.beats()
+    entries = again.take(channel="journal")
+    assert len({entry.day for entry in entries if isinstance(entry, DayOpened)}) == 1
+    assert again.guard.state_digest() == make(start=False, journal=journal + entries).guard.state_digest()
 
 
 def test_halt_goes_out_even_when_the_journal_fails(rig):
