@@ -13,12 +13,14 @@ that finds something ends with the last lines of the first such seed's trace, an
 """
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
 import sys
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -40,6 +42,8 @@ AGREE_S: Final = 5.0
 SHOWN_MAX: Final = 10
 SEARCH_S: Final = 120.0
 TAIL_LINES: Final = 80
+_ROOT: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_DEMO: Final = os.path.join(_ROOT, "configs", "demo.toml")
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,8 +109,12 @@ def search(config: Config, seeds: range, seconds: float, jobs: int) -> int:
     tasks = [(config, seed, seconds) for seed in seeds]
     failed: list[Outcome] = []
     virtual_s, done = 0.0, 0
-    with multiprocessing.get_context("spawn").Pool(min(jobs, len(tasks))) as pool:
-        for outcome in pool.imap_unordered(_run_seed, tasks, chunksize=1):
+    with contextlib.ExitStack() as stack:
+        outcomes: Iterable[Outcome] = map(_run_seed, tasks)
+        if min(jobs, len(tasks)) > 1:
+            pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(min(jobs, len(tasks))))
+            outcomes = pool.imap_unordered(_run_seed, tasks, chunksize=1)
+        for outcome in outcomes:
             done += 1
             virtual_s += outcome.virtual_s
             if outcome.violation:
@@ -170,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/simulate", description="Run engines on virtual time, with their embedded venues."
     )
-    parser.add_argument("config", nargs="?", default="configs/demo.toml", help="default configs/demo.toml")
+    parser.add_argument("config", nargs="?", default=_DEMO, help="default configs/demo.toml")
     parser.add_argument(
         "--for", dest="duration", metavar="TIME", help="virtual time of one run without faults"
     )

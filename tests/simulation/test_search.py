@@ -1,16 +1,23 @@
 """Seeded fault schedules: kills, cuts, losses, stops, a misbehaving venue; in the end all agree, and nothing broke on the way."""
 
 import functools
+import os
+import random
+import re
+import subprocess
 
 import pytest
+from simulation.test_planted_bugs import skips_the_journal
 
 from engine import cli, config_loader
 from engine.tools.docs_gen import ROOT
+from engine.tools.simulation import faults, venue_faults
 from engine.tools.simulation.run import run
 from engine.tools.simulation.settings import drawn
+from engine.venue.faults import KINDS
 
 SEEDS = 100
-SECONDS = 20.0
+SECONDS = 30.0
 AT_ONCE = 10
 
 
@@ -21,7 +28,7 @@ def demo():
 
 @pytest.mark.parametrize("first", range(1, SEEDS + 1, AT_ONCE))
 def test_no_schedule_of_faults_breaks_an_invariant_or_leaves_a_difference(first):
-    """On a failure: scripts/simulate --seed SEED --minutes 0.3333333333333333."""
+    """On a failure: scripts/simulate --seed SEED --minutes 0.5."""
     outcomes = [run(demo(), seed, SECONDS) for seed in range(first, first + AT_ONCE)]
     failed = [f"seed {outcome.seed}: {outcome.violation}" for outcome in outcomes if outcome.violation]
     assert not failed, "\n".join(failed)
@@ -30,7 +37,7 @@ def test_no_schedule_of_faults_breaks_an_invariant_or_leaves_a_difference(first)
 
 
 def test_one_seed_with_faults_happens_again_exactly():
-    first, again, other = (run(demo(), seed, SECONDS) for seed in (11, 11, 12))
+    first, again, other = (run(demo(), seed, 10.0) for seed in (11, 11, 12))
     assert (first.trace_hash, first.steps) == (again.trace_hash, again.steps)
     assert first.trace_hash != other.trace_hash
 
@@ -67,3 +74,45 @@ def test_the_command_searches_on_all_cores_and_prints_its_rate(capsys):
     )
     out = capsys.readouterr().out
     assert "2/2 seeds" in out and "times real time" in out and "no violation in 2 seeds" in out
+
+
+def test_a_search_that_finds_something_says_which_seed_first_and_shows_its_trace(monkeypatch, capsys):
+    """Exit code 1; the trace that is shown is of the same run, by its hash."""
+    skips_the_journal(monkeypatch)
+    command = ["simulate", "--seeds", "2", "--first-seed", "11", "--minutes", "0.1", "--jobs", "1"]
+    assert cli.main(command) == 1
+    out = capsys.readouterr().out
+    assert (
+        "2 of 2 seeds failed: [11, 12]" in out
+        and "all of it: scripts/simulate --seed 11 --minutes 0.1" in out
+    )
+    assert "VIOLATION  invariant 2: 35=D" in out and " guard > order_entry: approved " in out
+    found = re.search(r"seed 11 after .* \(trace (\w+)\)", out)
+    assert found is not None and f"seed 11, trace {found[1]} (the same)" in out
+
+
+def test_a_seed_is_one_trace_whatever_the_hashes_of_a_process(tmp_path):
+    """Another process with other string hashes: no set's order may reach the trace."""
+    traces = set()
+    for hashes in ("1", "2"):
+        done = subprocess.run(
+            [f"{ROOT}/scripts/simulate", "--seed", "11", "--minutes", "0.2", "--trace", "none"],
+            env={**os.environ, "PYTHONHASHSEED": hashes},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        traces.add(done.stdout.splitlines()[-1])
+    assert len(traces) == 1
+
+
+def test_every_kind_of_fault_happens_within_the_schedules_of_the_suite():
+    """What the plan can do, and what the venue can be told to do, is drawn at all."""
+    kinds = {kind for kind, weight in faults._WEIGHTS.items() if weight}
+    seen: set[str] = set()
+    for seed in range(1, 200):
+        rng = random.Random(seed)
+        seen.add(venue_faults.draw(demo(), rng).kind)
+    assert seen == set(KINDS) - set(venue_faults.NEVER)
+    assert all(callable(getattr(faults.FaultPlan, f"_{kind}")) for kind in kinds)

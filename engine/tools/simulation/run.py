@@ -9,6 +9,7 @@ import msgspec
 
 from engine.common.clock import SECOND
 from engine.config import Config
+from engine.drop_copy.actor import LOGGED_ON, DropCopy
 from engine.guard.actor import Guard
 from engine.messages.commands import Arm
 from engine.order_entry.actor import OrderEntry
@@ -148,7 +149,7 @@ def _quiesce(world: VirtualWorld, *, cash: bool) -> None:
     for names in (workers, ["guard"], ["order_entry"], ["drop_copy"]):
         if names == ["order_entry"] and not world.run(SURE_S, lambda: _sure(world)):
             raise Unrecovered(
-                f"requests without an answer or orders in doubt after {SURE_S:.0f} s without a fault"
+                f"requests without an answer, orders in doubt or no drop copy {SURE_S:.0f} s after the last fault"
             )
         for name in names:
             world.nodes[name].step("", lambda actor, now: actor.quiesce(now))
@@ -159,11 +160,15 @@ def _quiesce(world: VirtualWorld, *, cash: bool) -> None:
 
 
 def _sure(world: VirtualWorld) -> bool:
-    """Say whether order entry knows of everything what became of it; a report that was lost takes its time to be missed."""
-    order_entry = world.nodes["order_entry"].actor
+    """Say whether order entry knows of everything what became of it; a report that was lost takes its time to be missed.
+
+    Drop copy must be there for its last sweep: a venue that believes in a connection that is gone refuses it for a while.
+    """
+    order_entry, drop_copy = world.nodes["order_entry"].actor, world.nodes["drop_copy"].actor
     assert isinstance(order_entry, OrderEntry), "order_entry is an OrderEntry"
+    assert isinstance(drop_copy, DropCopy), "drop_copy is a DropCopy"
     ledger = order_entry.ledger
-    return not (order_entry.desk.sent or ledger.unknown or any(o.requests for o in ledger.orders.values()))
+    return drop_copy.gateway.state == LOGGED_ON and not (order_entry.desk.sent or ledger.unknown or any(o.requests for o in ledger.orders.values()))
 
 
 def _quiesced(world: VirtualWorld, names: list[str]) -> bool:
