@@ -10,7 +10,8 @@ from engine import config_loader
 from engine.common.clock import SECOND
 from engine.messages.executions import EventKind, OrderEvent, OrderState
 from engine.order_entry.records import SessionNumbers
-from engine.runtime.virtual import VirtualWorld, Watcher
+from engine.runtime.virtual import VirtualWorld
+from engine.runtime.virtual_node import Watcher
 from engine.tools.docs_gen import ROOT
 from engine.tools.simulation.comparison import differences
 from engine.tools.simulation.invariants import watch_all

@@ -6,7 +6,8 @@ import pytest
 from engine import config_loader
 from engine.messages.commands import CancelOrder
 from engine.messages.executions import EventKind
-from engine.runtime.virtual import VirtualWorld, Watcher
+from engine.runtime.virtual import VirtualWorld
+from engine.runtime.virtual_node import Watcher
 from engine.strategy.api import Strategy, contracts
 from engine.tools.docs_gen import ROOT
 from engine.tools.simulation.invariants import watch_all

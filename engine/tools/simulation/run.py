@@ -9,7 +9,7 @@ import msgspec
 
 from engine.common.clock import SECOND
 from engine.config import Config
-from engine.drop_copy.actor import LOGGED_ON, DropCopy
+from engine.drop_copy.actor import DropCopy
 from engine.guard.actor import Guard
 from engine.messages.commands import Arm
 from engine.order_entry.actor import OrderEntry
@@ -168,7 +168,7 @@ def _sure(world: VirtualWorld) -> bool:
     assert isinstance(order_entry, OrderEntry), "order_entry is an OrderEntry"
     assert isinstance(drop_copy, DropCopy), "drop_copy is a DropCopy"
     ledger = order_entry.ledger
-    return drop_copy.gateway.state == LOGGED_ON and not (order_entry.desk.sent or ledger.unknown or any(o.requests for o in ledger.orders.values()))
+    return drop_copy.gateway.state == "logged on" and not (order_entry.desk.sent or ledger.unknown or any(o.requests for o in ledger.orders.values()))
 
 
 def _quiesced(world: VirtualWorld, names: list[str]) -> bool:
