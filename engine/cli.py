@@ -21,6 +21,7 @@ _OWN = {
     "venue": ("engine.tools.venue_alone", "the embedded venue alone, for any FIX client"),
     "bench": ("engine.tools.bench", "measure the engine against its floor"),
     "simulate": ("engine.tools.simulate", "a whole engine and its venue on virtual time, seeded"),
+    "chaos": ("engine.tools.chaos", "a real engine, broken for a while, then compared with its venue"),
     "docs": ("engine.tools.docs_gen", "write the generated documentation"),
 }
 

@@ -52,10 +52,3 @@ def slot_of(cl_ord_id: str) -> int | None:
     """Return the strategy slot that a ClOrdID of our layout carries, or None for any other text."""
     match = _LAYOUT(cl_ord_id)
     return int(match[1], 16) if match is not None else None
-
-
-def start_ms_of(cl_ord_id: str) -> int | None:
-    """Return when the worker that made a ClOrdID of our layout started, ms since the epoch; None for any other text."""
-    if _LAYOUT(cl_ord_id) is None:
-        return None
-    return int(cl_ord_id[:8] + cl_ord_id[9:13], 16)

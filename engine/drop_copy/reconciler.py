@@ -23,8 +23,7 @@ copy: what the venue shows when it is asked. A third, the listener, is `listener
 
 from typing import Final
 
-from engine.common.clock import MS
-from engine.common.ids import SLOT_FOREIGN, slot_of, start_ms_of
+from engine.common.ids import SLOT_FOREIGN, slot_of
 from engine.drop_copy import breaks as brk
 from engine.drop_copy.breaks import Breaks, Tolerance, id_of
 from engine.drop_copy.differences import EXEC_TYPES, REPORT_KINDS, SHOWN_THERE, differences
@@ -225,11 +224,11 @@ class Reconciler:
             self._note(brk.FOREIGN, brk.EXPLAINED, key, event, text)
 
     def _look_for_order(self, event: OrderEvent) -> None:
-        # The tape was read from its beginning, or from before the worker began: so what was submitted was read, too.
-        began = start_ms_of(event.order)
-        if event.order in self._orders or event.strategy < 0 or began is None or not self._knows_orders:
+        # Only where the tape was read from its beginning is what was not read not there: the time in a ClOrdID is a
+        # clock's, and clocks jump.
+        if not (self._knows_orders and self._knows_all) or event.order in self._orders:
             return
-        if not self._knows_all and began * MS <= self._first_wall_ns:
+        if event.strategy < 0 or slot_of(event.order) is None:
             return
         self._orders[event.order] = None  # said once
         self.breaks.note(

@@ -168,7 +168,9 @@ def _sure(world: VirtualWorld) -> bool:
     assert isinstance(order_entry, OrderEntry), "order_entry is an OrderEntry"
     assert isinstance(drop_copy, DropCopy), "drop_copy is a DropCopy"
     ledger = order_entry.ledger
-    return drop_copy.gateway.state == "logged on" and not (order_entry.desk.sent or ledger.unknown or any(o.requests for o in ledger.orders.values()))
+    return drop_copy.gateway.state == "logged on" and not (
+        order_entry.desk.sent or ledger.unknown or any(o.requests for o in ledger.orders.values())
+    )
 
 
 def _quiesced(world: VirtualWorld, names: list[str]) -> bool:

@@ -404,3 +404,13 @@ def test_a_trade_that_names_a_replace_whose_report_is_missing_agrees_by_its_requ
     """The tape's order still has its old ClOrdID in force; the event shows the one that the report named."""
     traded = event(2, "4;1", request_id="b")
     assert differences(copy_of(traded, cl_ord_id="b"), traded).texts == []
+
+
+def test_an_order_without_a_submission_is_missing_only_on_a_tape_that_was_read_from_its_beginning():
+    """A restart reads the tape from the overlap on; the worker's clock may have been ahead when it made the id."""
+    whole, rest = reconciler(), reconciler()
+    whole.on_event(event(1, kind=EventKind.SUBMITTED, order="018c0000-0000-8001-8000-000000000002"), 0)
+    whole.on_event(event(2, "5;1", order="018c0000-0000-8001-8000-000000000003"), 0)
+    rest.on_event(event(515, "5;1", order="018fffff-0000-8001-8000-000000000001"), 0)
+    assert [note.kind for note in whole.breaks.open.values()] == ["missing_order"]
+    assert not rest.breaks.open

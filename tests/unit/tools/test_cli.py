@@ -33,6 +33,7 @@ def test_help_names_every_command(capsys):
         "venue",
         "bench",
         "simulate",
+        "chaos",
         "docs",
     ):
         assert f"  {command} " in text
