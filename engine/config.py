@@ -26,6 +26,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         journal_sync: `normal` (survives a killed process) or `full` (survives a power cut).
         raw_fix_log: write each session's FIX messages, masked, to the log directory.
         cpus: process name to the CPU it is pinned to (`guard`, `order_entry`, `strategy.quote_maker`...).
+        pass_environment: environment variables that processes and alert hooks get besides PATH, HOME, the locale, TZ, PYTHONPATH and SSL_CERT_FILE; strategy code can read them.
     """
 
     name: str
@@ -39,6 +40,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     journal_sync: str = "normal"
     raw_fix_log: bool = True
     cpus: dict[str, int] = {}
+    pass_environment: list[str] = []
 
 
 class SessionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -257,6 +259,24 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     order_group_limit: int = 0
 
 
+class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[alerts]: who is told of a halt, a trip, a liquidation, a break, an UNKNOWN order, a session that is down, a closed gate.
+
+    Attributes:
+        command: program and arguments, run once an alert, without a shell; `{kind}`, `{key}`, `{text}` and `{engine}` in an argument are filled in (without any of them the text is added as the last argument), the alert as JSON is its standard input.
+        webhook: http:// or https:// address to which each alert is posted as JSON.
+        unknown_s: an order with an unknown outcome is alerted after so long.
+        timeout_s: a hook that runs longer is killed.
+        again_s: a condition that ended and begins again is not told again within this time.
+    """
+
+    command: list[str] = []
+    webhook: str = ""
+    unknown_s: int = 30
+    timeout_s: int = 10
+    again_s: int = 60
+
+
 class VenueMarketConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[venue.markets."BTC-PERP"]: a market of the embedded venue and its synthetic flow.
 
@@ -372,6 +392,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         opening: positions from before the journal, by symbol.
         risk: limits. rate: token buckets. reconciliation: drop copy.
         strategies: workers by name.
+        alerts: who is told when something is wrong.
         venue: the embedded venue.
     """
 
@@ -383,4 +404,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     opening: dict[str, OpeningConfig] = {}
     rate: RateConfig = RateConfig()
     reconciliation: ReconciliationConfig = ReconciliationConfig()
+    alerts: AlertsConfig = AlertsConfig()
     venue: VenueConfig | None = None

@@ -257,7 +257,19 @@ def _problems(config: Config, *, production: bool) -> Iterator[str]:
     yield from _market_problems(config)
     yield from _limit_problems(config)
     yield from _strategy_problems(config)
+    yield from _alert_problems(config)
     yield from _venue_problems(config)
+
+
+def _alert_problems(config: Config) -> Iterator[str]:
+    alerts = config.alerts
+    if alerts.command and not alerts.command[0]:
+        yield 'alerts.command: its first part must name a program, as ["/usr/local/bin/page-me", "{text}"]'
+    if alerts.webhook and not alerts.webhook.startswith(("http://", "https://")):
+        yield "alerts.webhook: must begin with https:// or http:// (its value is not shown: it may be a secret)"
+    yield from _at_least("alerts.unknown_s", alerts.unknown_s, 1)
+    yield from _at_least("alerts.timeout_s", alerts.timeout_s, 1, 300)
+    yield from _at_least("alerts.again_s", alerts.again_s, 0)
 
 
 def _choice(name: str, value: str, known: tuple[str, ...]) -> Iterator[str]:
@@ -301,6 +313,9 @@ def _engine_problems(config: Config, *, production: bool) -> Iterator[str]:
     if not engine.run_dir:
         yield "engine.run_dir: '' must name a directory, such as .run/mine"
     processes = (*_PROCESSES, *(f"strategy.{name}" for name in config.strategies))
+    for name in engine.pass_environment:
+        if not name.isascii() or not name.isidentifier():
+            yield f"engine.pass_environment: {name!r} must be the name of an environment variable"
     for name, cpu in engine.cpus.items():
         yield from _choice("engine.cpus", name, processes)
         yield from _at_least(f"engine.cpus.{name}", cpu, 0, 4095)

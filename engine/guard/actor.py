@@ -228,6 +228,7 @@ class Guard(Actor):
             "unacknowledged": exposure.account.unacknowledged,
             "reserved": len(exposure.reserved),
             "unknown": exposure.unknown,
+            "unknown_ms": exposure.unknown_for_ns(now.wall_ns) // MS,
             "tokens": self.budget.available(now.mono_ns),
             "rate_limited": self.budget.emptied,
             "waiting": self.waiting.count,

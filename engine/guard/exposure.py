@@ -48,6 +48,7 @@ class Order(msgspec.Struct):
         new_price, new_qty: of the unanswered replace `replace_id`; new_qty 0: none.
         counted_qty, counted_notional: what the lines and scopes count for it.
         pending: requests about it that nothing has answered.
+        unknown_ns: wall_ns since which its outcome is unknown, else 0.
         cancel_ns: mono_ns of the newest cancel that is unanswered, else 0; asked_ns: of the newest, answered or not.
     """
 
@@ -75,6 +76,7 @@ class Order(msgspec.Struct):
     cancel_ns: int = 0
     asked_ns: int = 0
     wall_ns: int = 0
+    unknown_ns: int = 0
 
     @property
     def lowest(self) -> int:
@@ -164,6 +166,13 @@ class Exposure:
             line = self.lines[slot, symbol] = Line(slot, market, (scope,))
             market.lines.append(line)
         return line
+
+    def unknown_for_ns(self, wall_ns: int) -> int:
+        """Return for how long the outcome of an order has been unknown, of the oldest; 0 when there is none."""
+        if not self.unknown:
+            return 0
+        since = min((order.unknown_ns for order in self.open.values() if order.unknown_ns), default=wall_ns)
+        return max(wall_ns - since, 0)
 
     def all_lines(self) -> Iterator[Line]:
         """Walk every line, the account's first, in the order in which they were made."""
@@ -356,6 +365,7 @@ class Exposure:
     def _update(self, order: Order, event: OrderEvent) -> None:
         if (order.state is OrderState.UNKNOWN) != (event.state is OrderState.UNKNOWN):
             self.unknown += 1 if event.state is OrderState.UNKNOWN else -1
+            order.unknown_ns = event.wall_ns if event.state is OrderState.UNKNOWN else 0
         order.state = event.state
         order.price, order.qty, order.cum = event.price, event.qty, event.cum_qty
         order.leaves = max(

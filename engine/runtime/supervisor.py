@@ -25,6 +25,9 @@ from engine.messages.decisions import GuardStatus, LatchNote
 from engine.messages.market_data import TopOfBook
 from engine.messages.reconciliation import BreakNote, ReconciliationStatus
 from engine.messages.topology import may_send, process_names
+from engine.runtime.alerts import Alerts
+from engine.runtime.conditions import Conditions, Known
+from engine.runtime.environment import child_environment
 from engine.runtime.plain_text import plain
 from engine.runtime.run_dir import RunDirLock
 
@@ -146,6 +149,8 @@ class Supervisor:
         self._signals = 0
         self._next_beat = 0
         make_bus_directory(run_dir)
+        self.alerts = Alerts(config, lambda level, text: self.say(level, "alerts", text))
+        self._conditions = Conditions(config.alerts.unknown_s, config.alerts.again_s, self.started_ns)
         self._bus = Bus("supervisor", run_dir)
         self._control = self._bus.sockets["control"]
         self._names = frozenset(self.children)
@@ -161,6 +166,9 @@ class Supervisor:
         previous = {
             number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
         }
+        problem = self.alerts.problem()
+        if problem:
+            self.say("alert", "alerts", problem)
         try:
             while self.phase is not Phase.DONE:
                 self._turn()
@@ -172,6 +180,7 @@ class Supervisor:
             for number, handler in previous.items():
                 signal.signal(number, handler)
             self._bus.close()
+            self.alerts.close()
         return self.exit_code
 
     def _on_signal(self, _number: int, _frame: object) -> None:
@@ -188,6 +197,7 @@ class Supervisor:
         if now >= self._next_beat:
             self._next_beat = now + BEAT_NS
             self._beat(now)
+            self._look_for_conditions(now)
             self.view.update(self)
         if self._signals == 1 and self.phase is Phase.RUNNING:
             self.begin_stop("signal")
@@ -226,6 +236,7 @@ class Supervisor:
                 if len(self.breaks) > 10_000:
                     self.breaks = {k: b for k, b in self.breaks.items() if b.status == "open"}
             case LatchNote():
+                self._conditions.latch(message)
                 self.say("alert" if message.halted else "info", "guard", f"{message.scope}: {message.why}")
             case _:
                 pass
@@ -273,9 +284,6 @@ class Supervisor:
         command = [sys.executable, "-m", "engine", "process", child.name, "--run", self.run_dir]
         if self.dry_run:
             command.append("--dry-run")
-        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         handle = os.open(child.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(handle, "ab") as log:
             child.process = subprocess.Popen(
@@ -285,7 +293,7 @@ class Supervisor:
                 stderr=log,
                 start_new_session=True,
                 pass_fds=self._lock.descriptors,
-                env=environment,
+                env=child_environment(self.config.engine.pass_environment),
             )
         child.state = "starting"
         child.started_ns = now
@@ -349,6 +357,8 @@ class Supervisor:
                     child.state = "running"
             case control.Notice() if child is not None and message.name == peer:
                 self.say(message.level, message.name, message.text)
+                if message.level == "alert" and peer == "guard":
+                    self._conditions.notice(message.text)
             case control.EngineQuery():
                 self._control.send(self._engine_state(message.request_id, now), peer)
             case control.RestartProcess():
@@ -436,6 +446,19 @@ class Supervisor:
         for child in self.children.values():
             if child.alive and child.heartbeat is not None:
                 self._control.send(beat, child.name)
+
+    def _look_for_conditions(self, now: int) -> None:
+        """Alert the user of what begins."""
+        if not self.alerts.wanted:
+            return
+        statuses = {
+            name: child.heartbeat.status if child.heartbeat is not None and child.state == "running" else None
+            for name, child in self.children.items()
+        }
+        known = Known(self.state, self.guard_status, statuses, self.breaks, self.phase is Phase.RUNNING)
+        for condition in self._conditions.begun(known, now):
+            self.alerts.tell(condition, time.time_ns())
+        self.alerts.poll()
 
     def say(self, level: str, name: str, text: str) -> None:
         """Show one line."""

@@ -14,6 +14,7 @@ from engine.config import Config, SessionConfig, SessionsConfig
 from engine.errors import EXIT_BREAKS, EXIT_OK, EXIT_RISK_LATCH, ConfigError, EngineError
 from engine.net import keys
 from engine.runtime import links, run_dir, venue_keys
+from engine.runtime.alerts import Alerts
 from engine.runtime.child import harden
 from engine.runtime.supervisor import Supervisor
 from engine.tools.live_view import PlainView, RichView
@@ -190,7 +191,7 @@ def check(config: Config, options: LaunchOptions) -> int:
     from engine.guard.limits import check_config
     from engine.net.tls import client_context
 
-    problems = list(check_config(config))
+    problems = [*check_config(config), *filter(None, [Alerts(config, print).problem()])]
     if config.engine.environment != "embedded":
         for name, session in _sessions(config.sessions).items():
             try:
