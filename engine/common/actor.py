@@ -22,6 +22,7 @@ The runtime's contract, which the invariants rest on:
 * An exception that leaves a handler stops the process: an impossible state is not traded on.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -88,6 +89,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     metrics: dict[str, int | float] = {}
 
 
+def _nothing() -> tuple[int, bytes]:
+    return 0, b""
+
+
 class Actor:
     """Base of all actors; every handler may be left out.
 
@@ -96,6 +101,7 @@ class Actor:
         deadline: mono_ns at which `on_deadline` is wanted, or None.
         quiesced: after `quiesce`: it does nothing new of its own any more (orders cancelled by policy, last sweep done).
         tells_only_committed: while the journal can't be written nothing it says may leave (order entry: the tape).
+        committed: asks the runtime for number and hash of the last row in this actor's journal; (0, b"") without one.
         stopped: after `stop`: sessions are logged out; the process may exit.
     """
 
@@ -106,6 +112,7 @@ class Actor:
     def __init__(self, out: Outbox) -> None:
         self.out = out
         self.deadline: int | None = None
+        self.committed: Callable[[], tuple[int, bytes]] = _nothing
         self.quiesced = False
         self.stopped = False
 

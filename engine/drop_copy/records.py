@@ -3,8 +3,8 @@
 Breaks and recovered reports are journalled as the notes that are published (`engine.messages.reconciliation`), so
 that a reader of the journal and a reader of the bus see the same. `DropCopyJournalEntry` is the union that the journal decodes.
 
-Each `SweepEnded` and `WatermarkMoved` carries the tape number that drop copy had seen: an order journal that ends
-before it has lost its tail, which its own hash chain can't show.
+Each `SweepEnded` carries the head of the order journal as order entry had said it: a journal that ends before it has lost
+its tail, which its own hash chain can't show (`scripts/journal verify` looks here).
 """
 
 import msgspec
@@ -49,6 +49,8 @@ class SweepEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
         begins: the BeginExecIDs that were asked with.
         reports: ExecutionReports that it showed; recovered: those that the tape did not have.
         tape_no: tape number seen at its end.
+        order_journal_no, order_journal_head: row and hash (hex) up to which order entry had last said that its journal was
+            committed: a journal that ends before, or has another row there, was cut or written anew.
     """
 
     no: int
@@ -62,6 +64,8 @@ class SweepEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     reports: int = 0
     recovered: int = 0
     tape_no: int = 0
+    order_journal_no: int = 0
+    order_journal_head: str = ""
 
 
 class ExecutionAssigned(

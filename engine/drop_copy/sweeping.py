@@ -307,6 +307,7 @@ class Sweeper:
         self._logons_swept = sweep.logons
         self.final_done = self.final_done or sweep.final
         self._publish_breaks()
+        beat = self.tape.beat
         self.out.record(
             SweepEnded(
                 no=sweep.no,
@@ -320,6 +321,8 @@ class Sweeper:
                 reports=len(sweep.reports),
                 recovered=recovered,
                 tape_no=self.tape.tape_no,
+                order_journal_no=beat.journal_no if beat is not None else 0,
+                order_journal_head=beat.journal_head if beat is not None else "",
             )
         )
 

@@ -188,6 +188,7 @@ class TapeBeat(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
         logon_sweep: what sweep_wanted became by the last Logon: nothing may trade before that was swept.
         unknown: orders in UNKNOWN.
         detail: why it isn't ready.
+        journal_no, journal_head: row and hash (hex) up to which the order journal was committed when this was said.
         groups: slot (decimal text) to its order group, where it has one; group_requests: UOG messages of this life.
     """
 
@@ -204,6 +205,8 @@ class TapeBeat(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
     skew_ns: int = 0
     detail: str = ""
     logon_sweep: int = 0
+    journal_no: int = 0
+    journal_head: str = ""
     groups: dict[str, GroupStatus] = {}
     group_requests: int = 0
 

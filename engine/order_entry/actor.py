@@ -601,6 +601,7 @@ class OrderEntry(Actor):
     def _beat(self, now: Now) -> None:
         self._beat_ns = now.mono_ns + BEAT_NS
         ledger, client = self.ledger, self._client
+        journal_no, journal_head = self.committed()
         self.out.send(
             "oe.tape",
             TapeBeat(
@@ -617,6 +618,8 @@ class OrderEntry(Actor):
                 skew_ns=client.skew_ns if client is not None else 0,
                 detail=self._detail(),
                 logon_sweep=self.recovery.logon_sweep,
+                journal_no=journal_no,
+                journal_head=journal_head.hex(),
                 groups=self.groups.status(),
                 group_requests=self.groups.requests,
             ),

@@ -71,6 +71,15 @@ def row_hash(
     return hashlib.sha256(previous + head + message).digest()
 
 
+def _sync_directory(path: str) -> None:
+    # A file whose name is not on the disk is gone after a power cut, however well it was synced.
+    directory = os.open(path or ".", os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
 class Journal:
     """One actor's journal, open for appending.
 
@@ -91,7 +100,10 @@ class Journal:
         self._encode = msgspec.msgpack.Encoder().encode
         try:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            is_new = not os.path.exists(path)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            if is_new:
+                _sync_directory(os.path.dirname(path))
             self._db = sqlite3.connect(path, isolation_level=None, cached_statements=16)
             execute = self._db.execute
             execute("PRAGMA journal_mode=WAL")

@@ -642,6 +642,8 @@ class ProcessRuntime:
             if actor.takes_snapshots:
                 self._snapshotter = snapshots.Snapshotter(self.journal, self.name, self.run_dir)
         self.actor = actor
+        if (journal := self.journal) is not None:
+            actor.committed = lambda: (journal.no, journal.head)
         signal.signal(signal.SIGTERM, self._on_sigterm)
         # below a supervisor a terminal's Ctrl-C is the supervisor's business
         signal.signal(signal.SIGINT, signal.SIG_IGN if self._parent_pid else self._on_sigterm)

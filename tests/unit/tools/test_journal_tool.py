@@ -9,8 +9,9 @@ import sqlite3
 import pytest
 
 from engine import cli
+from engine.drop_copy.records import SweepEnded
 from engine.messages.executions import EventKind, OrderEvent, OrderState
-from engine.runtime.journal import Entry, Journal
+from engine.runtime.journal import Entry, Journal, read
 
 
 @pytest.fixture
@@ -65,3 +66,82 @@ def test_everything_can_be_exported(run, capsys):
     assert cli.main(["journal", "export", "--run", run, "--format", "csv"]) == 0
     table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["cl_ord_id"] for row in table] == ["a1", "b2", "a3"]
+
+
+def witness(run, no, head):
+    """Drop copy's journal with one sweep that has seen the order journal's head."""
+    journal = Journal(os.path.join(run, "state", "drop_copy.sqlite"))
+    sweep = SweepEnded(
+        no=1,
+        began_ns=1,
+        wall_ns=2,
+        wanted=1,
+        complete=True,
+        order_journal_no=no,
+        order_journal_head=head.hex(),
+    )
+    journal.append([Entry(sweep, "", None)], 1)
+    journal.close()
+
+
+def rows(run):
+    return list(read(os.path.join(run, "state", "order_entry.sqlite")))
+
+
+def change(run, statement):
+    with sqlite3.connect(os.path.join(run, "state", "order_entry.sqlite")) as db:
+        db.execute(statement)
+    db.close()
+
+
+def test_a_cut_tail_is_named(run, capsys):
+    """The chain that is left is unbroken: drop copy's journal knows how far it went."""
+    witness(run, 3, rows(run)[-1].hash)
+    assert cli.main(["journal", "verify", "--run", run]) == 0
+    assert "row 3 confirmed by row 1 of" in capsys.readouterr().out
+    change(run, "DELETE FROM journal WHERE no > 1")
+    assert cli.main(["journal", "verify", "--run", run]) == 1
+    said = capsys.readouterr().err
+    assert "row 2 is missing" in said and "its tail was cut" in said and "knows row 3" in said
+
+
+def test_a_tail_that_was_cut_and_written_anew_is_named(run, capsys):
+    """As long as before, with a chain that is unbroken."""
+    witness(run, 3, rows(run)[-1].hash)
+    kept = rows(run)
+    change(run, "DELETE FROM journal WHERE no > 1")
+    journal = Journal(os.path.join(run, "state", "order_entry.sqlite"))
+    event = OrderEvent(
+        tape_no=2, strategy=1, strategy_no=2, kind=EventKind.SUBMITTED, state=OrderState.PENDING_NEW, order="z", wall_ns=9
+    )  # fmt: skip
+    journal.append([Entry(event, "z", None), Entry(event, "z", None)], 9)
+    journal.close()
+    assert len(rows(run)) == len(kept)
+    assert cli.main(["journal", "verify", "--run", run]) == 1
+    assert "row 3 is not the one that was there" in capsys.readouterr().err
+
+
+def test_an_order_journal_that_is_gone_or_empty_is_a_cut_one(run, capsys):
+    witness(run, 3, rows(run)[-1].hash)
+    change(run, "DELETE FROM journal")
+    assert cli.main(["journal", "verify", "--run", run]) == 1
+    assert "row 1 is missing" in capsys.readouterr().err
+
+
+def test_a_damaged_witness_is_said(run, capsys):
+    """Then nothing shows whether the end is there."""
+    witness(run, 3, rows(run)[-1].hash)
+    with sqlite3.connect(os.path.join(run, "state", "drop_copy.sqlite")) as db:
+        db.execute("UPDATE journal SET wall_ns = 5")
+    db.close()
+    assert cli.main(["journal", "verify", "--run", run]) == 1
+    assert "nothing shows whether the end" in capsys.readouterr().err
+
+
+def test_what_is_before_a_damage_is_shown(run, capsys):
+    """And then the damage, with its exit code."""
+    change(run, "UPDATE journal SET cl_ord_id = 'x' WHERE no = 3")
+    assert cli.main(["journal", "show", "--run", run]) == 8
+    shown = capsys.readouterr()
+    assert [line.split()[0] for line in shown.out.splitlines()] == ["1", "2"]
+    assert "row 3 was changed" in shown.err
