@@ -245,6 +245,8 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         queue_ms: how long a request may wait with over_budget `queue`.
         order_group_limit: contracts that may be filled within 15 s before the venue itself cancels what rests and takes
             nothing more of this strategy; 1 to 1000000; 0: no order group.
+        max_messages_per_s, max_message_burst: messages to the guard, lasting and at once; a worker that sends more is halted, and what is over it dropped undecoded.
+        run_as: Unix user that the worker runs as, against malice and not only faults; it reaches nothing of the engine but its own sockets, which no other user can open. The engine must be started by root.
     """
 
     strategy: str
@@ -257,6 +259,9 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     over_budget: str = "refuse"
     queue_ms: int = 1000
     order_group_limit: int = 0
+    max_messages_per_s: int = 5000
+    max_message_burst: int = 15_000
+    run_as: str = ""
 
 
 class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -484,6 +484,8 @@ def _strategy_problems(config: Config) -> Iterator[str]:
         yield from _limits(f"{prefix}.limits", strategy.limits)
         yield from _choice(f"{prefix}.over_budget", strategy.over_budget, ("refuse", "queue"))
         yield from _at_least(f"{prefix}.queue_ms", strategy.queue_ms, 1, 3_600_000)
+        yield from _at_least(f"{prefix}.max_messages_per_s", strategy.max_messages_per_s, 50, 1_000_000)
+        yield from _at_least(f"{prefix}.max_message_burst", strategy.max_message_burst, 50, 1_000_000)
         yield from _strategy_markets(prefix, strategy, config)
 
 

@@ -4,19 +4,24 @@ A PUB frame is one frame: topic, a zero byte, the message in msgpack; so a subsc
 the first zero byte. A DEALER sends one frame, the message; a ROUTER sees the sender's name before it. DEALERs set
 IMMEDIATE and ROUTERs MANDATORY, so a message that can't be queued for a living peer is refused at once and never waits
 silently. Sockets are drained until they say Again: their descriptor announces edges, not levels.
+
+Rates of ROUTER channels are capped (`meter.py`); workers that run as another Unix user come through doors of their own
+(`security.py`).
 """
 
 import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 import zmq
 import zmq.backend
 
+from engine.bus.meter import MALFORMED_COSTS, Flood, Meter, Rate, Sender
+from engine.bus.security import Door, give, make_doors_directory
 from engine.errors import NotRunningError, RunDirError
 from engine.messages.topology import CHANNELS, Channel, Pattern, role_of
 
@@ -66,6 +71,8 @@ class BusSocket:
     Attributes:
         lazy: read before something else is handled, and when idle. idle: read only when idle.
         fd: the descriptor to poll. readable: whether this end ever receives.
+        meter: of a ROUTER, who may send how much. discarding: what `receive` gave last was thrown away undecoded.
+        doors: by peer, the sockets that it is reached by instead of this one.
     """
 
     __slots__ = (
@@ -75,9 +82,12 @@ class BusSocket:
         "_routed_binder",
         "_zmq",
         "channel",
+        "discarding",
+        "doors",
         "fd",
         "idle",
         "lazy",
+        "meter",
         "name",
         "pattern",
         "readable",
@@ -85,8 +95,17 @@ class BusSocket:
     )
 
     def __init__(
-        self, socket: "zmq.Socket[bytes]", channel: Channel, *, binder: bool, role: str = ""
+        self,
+        socket: "zmq.Socket[bytes]",
+        channel: Channel,
+        *,
+        binder: bool,
+        role: str = "",
+        meter: Meter | None = None,
     ) -> None:
+        self.meter = meter if meter is not None else Meter()
+        self.discarding = False
+        self.doors: dict[str, BusSocket] = {}
         self.channel = channel
         self.name = channel.name
         self.pattern = channel.pattern
@@ -107,13 +126,19 @@ class BusSocket:
         return self._zmq.get(EVENTS) & 1 == 1  # type: ignore[operator]
 
     def receive(self) -> tuple[str, Any]:
-        """Return (peer, message); message is None when the bytes are no message of this channel. Raises Again."""
+        """Return (peer, message); message is None when the bytes are no message of this channel, or were not looked at
+        because their sender is over its rate or has no business here (`discarding`). Raises Again.
+        """
         peer = ""
+        sender: Sender | None = None
         if self._routed_binder:
-            peer = self._zmq.recv(NOBLOCK).decode("utf-8", "replace")
+            frame = self._zmq.recv(NOBLOCK)
+            sender = self.meter.senders.get(frame) or self.meter.meet(frame)
             data = self._zmq.recv(NOBLOCK)
-            if self._zmq.get(RCVMORE):
-                self._discard_parts()
+            peer = sender.name
+            sender.left -= 1
+            if sender.left < 0 or self._zmq.get(RCVMORE):
+                self._reject(sender)
                 return peer, None
         else:
             data = self._zmq.recv(NOBLOCK)
@@ -122,7 +147,18 @@ class BusSocket:
         try:
             return peer, self._decode(data)
         except UNREADABLE:
+            if sender is not None:
+                self._reject(sender)
             return peer, None
+
+    def _reject(self, sender: Sender) -> None:
+        """Throw away what is over its sender's rate, or malformed, which costs its sender more."""
+        self._discard_parts()
+        self.discarding = sender.left < 0
+        if self.discarding:
+            sender.discarded += 1
+        else:
+            sender.left -= MALFORMED_COSTS
 
     def _discard_parts(self) -> None:
         """Read away what follows a message's one frame."""
@@ -139,6 +175,8 @@ class BusSocket:
         try:
             if self._routed_binder:
                 assert to is not None, "a ROUTER needs to know to whom"
+                if to in self.doors:
+                    return self.doors[to].send(message, to)
                 _send(self._zmq, to.encode(), NOBLOCK | SNDMORE)
                 _send(self._zmq, self._encode(message), NOBLOCK)
             else:
@@ -163,15 +201,29 @@ class Bus:
         name: the process's name: its identity on ROUTER channels.
         run_dir: whose bus.
         topics: fills `{slot}` in the table's topics.
+        rates: of senders that have another than the plain one. doors: of workers that run as other users, by name.
+        own: the door that this process itself goes through.
 
     Raises:
         RunDirError: an address is in use or can't be bound.
     """
 
-    def __init__(self, name: str, run_dir: str, topics: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        run_dir: str,
+        topics: dict[str, str] | None = None,
+        *,
+        rates: Mapping[str, Rate] | None = None,
+        doors: Mapping[str, Door] | None = None,
+        own: Door | None = None,
+    ) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self.name = name
         self.sockets: dict[str, BusSocket] = {}
+        self._rates = rates or {}
+        self._doors = doors or {}
+        self._own = own
         role = role_of(name)
         for channel in CHANNELS.values():
             if channel.bound_by == role:
@@ -181,18 +233,43 @@ class Bus:
                 self.sockets[channel.name] = self.connect(channel, run_dir, role, topics or {})
 
     def _bind(self, channel: Channel, run_dir: str) -> BusSocket:
+        socket = self._listener(channel)
+        _bind_to(socket, endpoint(run_dir, channel.name))
+        made = BusSocket(socket, channel, binder=True, meter=Meter(self._rates))
+        made.meter.elsewhere = frozenset(self._doors)
+        if not self._doors or "strategy" not in channel.connected_by:
+            return made
+        make_doors_directory(run_dir)
+        for door in self._doors.values():
+            inner = socket if channel.pattern is Pattern.PUBSUB else self._listener(channel)
+            _bind_to(inner, door.endpoint(channel.name))
+            give(door, channel.name)
+            if inner is not socket:
+                meter = Meter(self._rates, owner=door.name)
+                made.doors[door.name] = BusSocket(inner, channel, binder=True, meter=meter)
+        return made
+
+    def _listener(self, channel: Channel) -> "zmq.Socket[bytes]":
         kind = zmq.PUB if channel.pattern is Pattern.PUBSUB else zmq.ROUTER
         socket = self._context.socket(kind)
         _limit(socket, channel, channel.bytes_max)
         if kind == zmq.ROUTER:
             socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
             socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        address = endpoint(run_dir, channel.name)
-        try:
-            socket.bind(address)
-        except zmq.ZMQError as error:
-            raise RunDirError(f"{address}: can't be bound: {error.strerror}") from None
-        return BusSocket(socket, channel, binder=True)
+        return socket
+
+    def all(self) -> list[BusSocket]:
+        """Return every socket, doors too."""
+        return [each for socket in self.sockets.values() for each in (socket, *socket.doors.values())]
+
+    def admit(self, names: frozenset[str]) -> None:
+        """Say which processes there are: what claims another name is not heard."""
+        for socket in self.all():
+            socket.meter.names = names
+
+    def refill(self, mono_ns: int) -> list[tuple[str, Flood]]:
+        """Let allowances flow in; return (channel, what was thrown away since the last time)."""
+        return [(s.name, flood) for s in self.all() if s.meter.senders for flood in s.meter.refill(mono_ns)]
 
     def connect(
         self, channel: Channel, run_dir: str, role: str, topics: dict[str, str], only: tuple[str, ...] = ()
@@ -209,14 +286,22 @@ class Bus:
         else:
             for topic in only or channel.topics.get(role, ("",)):
                 socket.setsockopt(zmq.SUBSCRIBE, topic.format(**topics).encode())
-        socket.connect(endpoint(run_dir, channel.name))
+        own = self._own
+        socket.connect(own.endpoint(channel.name) if own is not None else endpoint(run_dir, channel.name))
         return BusSocket(socket, channel, binder=False, role=role)
 
     def close(self) -> None:
         """Close all sockets."""
-        for socket in self.sockets.values():
+        for socket in self.all():
             socket.close()
         self._context.term()
+
+
+def _bind_to(socket: "zmq.Socket[bytes]", address: str) -> None:
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        raise RunDirError(f"{address}: can't be bound: {error.strerror}") from None
 
 
 def _limit(socket: "zmq.Socket[bytes]", channel: Channel, bytes_max: int = MESSAGE_BYTES_MAX) -> None:
@@ -243,6 +328,7 @@ class ToolBus:
         bus._context = zmq.Context(io_threads=1)  # noqa: SLF001 - a bus with no sockets but the one asked for
         bus.name = name
         bus.sockets = {}
+        bus._own = None  # noqa: SLF001
         self._bus = bus
         self.socket = bus.connect(CHANNELS[channel], run_dir, "tool", {}, topics)
         self._zmq = self.socket._zmq  # noqa: SLF001

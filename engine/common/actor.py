@@ -149,6 +149,9 @@ class Actor:
     def on_malformed(self, channel: str, peer: str, now: Now) -> None:
         """A peer sent bytes that are no message of the channel; they were dropped."""
 
+    def on_flood(self, channel: str, peer: str, discarded: int, now: Now) -> None:
+        """A peer sends faster than it may: so many of its messages were dropped undecoded since the last word of it."""
+
     def on_deadline(self, now: Now) -> None:
         """`deadline` has come; move it."""
 

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from engine.common.actor import Actor, Outbox, PeerEvent, Status
-from engine.common.clock import MS, Now
+from engine.common.clock import MS, SECOND, Now
 from engine.common.ids import ClOrdIDs
 from engine.config import Config
 from engine.errors import ConfigError
@@ -36,7 +36,7 @@ from engine.guard.groups import OrderGroups
 from engine.guard.halting import Halting
 from engine.guard.intake import Intake
 from engine.guard.kill_switch import ALL, LatchScope
-from engine.guard.limits import check_config, controls
+from engine.guard.limits import Breach, check_config, controls
 from engine.guard.losses import Losses
 from engine.guard.rate_limit import WriteBudget
 from engine.guard.records import (
@@ -75,6 +75,7 @@ from engine.messages.topology import role_of
 BEAT_NS: Final = 100 * MS
 STATUS_NS: Final = 250 * MS
 LATE_NS: Final = 200 * MS
+FLOOD_OVER_NS: Final = SECOND
 
 
 class Guard(Actor):
@@ -146,7 +147,7 @@ class Guard(Actor):
         )
         self._by_peer = self.workers.by_peer
         self._unrecorded: list[GuardJournalEntry] = []  # what the journal could not take
-        self.counters: dict[str, int] = dict.fromkeys(("malformed", "undelivered"), 0)
+        self.counters: dict[str, int] = dict.fromkeys(("malformed", "undelivered", "discarded"), 0)
         self._say_again = False
         self._beat_at = self._status_at = 0
         self._handlers = self._make_handlers()
@@ -246,6 +247,31 @@ class Guard(Actor):
     def on_malformed(self, channel: str, peer: str, now: Now) -> None:  # noqa: ARG002 - only counted
         self.counters["malformed"] += 1
 
+    def on_flood(self, channel: str, peer: str, discarded: int, now: Now) -> None:
+        if channel != "guard.orders":
+            return
+        self.counters["discarded"] += discarded
+        worker = self._by_peer.get(peer)
+        if worker is None:
+            return
+        if not worker.discarded:
+            why = f"strategy {worker.name} sends more messages than {worker.message_rate} a second"
+            self.halting.halt(LatchScope(worker.slot), why, "guard", now)
+            self._settle(now)
+        worker.discarded += discarded
+        worker.flood_ns = now.mono_ns
+
+    def _answer_floods(self, now: Now) -> None:
+        # One refusal for all that was dropped undecoded, once it is over.
+        for worker in self._by_peer.values():
+            if worker.discarded and now.mono_ns - worker.flood_ns > FLOOD_OVER_NS:
+                text = f"{worker.discarded} messages were dropped: more than {worker.message_rate} a second"
+                breach = Breach(
+                    "message_rate", f"strategy {worker.name}", text, worker.message_rate, worker.discarded
+                )
+                worker.discarded = 0
+                self.refusals.say(worker.peer, "", worker.slot, breach, now)
+
     def _record(self, entry: GuardJournalEntry) -> None:
         if self.gate.journal_problem:  # it would keep the batch, and the cancels in it, from leaving
             self._unrecorded.append(entry)
@@ -333,6 +359,7 @@ class Guard(Actor):
         for worker in self.workers.silent(mono_ns):
             self._worker_gone(worker, now)
         self.following.look_after_reservations(now)
+        self._answer_floods(now)
         self.refusals.flush(now)
         if self.gate.tape_synced:
             self.losses.open_day(now)

@@ -22,6 +22,8 @@ class Worker:
 
     Attributes:
         peer: its name on guard.orders. ways: by symbol. line: of its first market, to count open orders by.
+        message_rate: messages a second that it may send. discarded: of a flood that is not answered for yet;
+            flood_ns: mono_ns of its last part.
         queue_ns: how long its requests may wait for tokens; 0: they are refused at once.
         state: `absent` (no beat since the guard's start), `trading` or `silent`.
         beat_ns: mono_ns of its last sign of life.
@@ -30,7 +32,10 @@ class Worker:
     __slots__ = (
         "beat_ns",
         "cancel_on_exit",
+        "discarded",
+        "flood_ns",
         "lines",
+        "message_rate",
         "name",
         "peer",
         "queue_ns",
@@ -50,6 +55,9 @@ class Worker:
         self.lines: list[Line] = [way.line for way in ways.values()]
         self.cancel_on_exit = cancel_on_exit
         self.queue_ns = queue_ns
+        self.message_rate = 0
+        self.discarded = 0
+        self.flood_ns = 0
         self.beat_ns = 0
         self.strangers = 0
         self.state = ""
@@ -91,6 +99,7 @@ class Workers:
             worker = Worker(
                 name, strategy.slot, ways, cancel_on_exit=strategy.cancel_on_exit, queue_ns=queue_ns
             )
+            worker.message_rate = strategy.max_messages_per_s
             self.by_peer[worker.peer] = self.by_slot[strategy.slot] = worker
 
     def silent(self, mono_ns: int) -> list[Worker]:

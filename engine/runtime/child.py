@@ -3,6 +3,8 @@
 import os
 import resource
 
+from engine.bus import security
+from engine.runtime import secrets_free
 from engine.runtime.fix_log import FixLog
 from engine.runtime.journal import Journal, NoJournal
 from engine.runtime.process import ProcessRuntime
@@ -14,6 +16,14 @@ def harden() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def preload() -> None:
+    """Import what a worker needs before it becomes another user. Nothing of a strategy is among it."""
+    import importlib
+
+    for module in ("engine.strategy.host", "engine.strategy.loader", "traceback", "linecache", "random"):
+        importlib.import_module(module)
+
+
 def main(name: str, run_dir: str, *, dry_run: bool = False) -> int:
     """Run one process of an engine whose supervisor wrote its effective configuration into run_dir."""
     harden()
@@ -23,9 +33,12 @@ def main(name: str, run_dir: str, *, dry_run: bool = False) -> int:
     from engine.runtime import factory
 
     parent = os.getppid()
-    path = os.path.join(run_dir, "config.json")
+    path = secrets_free.path_of(run_dir, name)  # is there for a worker of another Unix user
+    if not os.path.exists(path):
+        path = os.path.join(run_dir, "config.json")
     with open(path, "rb") as file:
         config = config_loader.decode(file.read())
+    door = security.doors(config, run_dir).get(name)
     setproctitle(f"engine {config.engine.name}: {name}")
     cpu = config.engine.cpus.get(name)
     if cpu is not None:
@@ -40,6 +53,9 @@ def main(name: str, run_dir: str, *, dry_run: bool = False) -> int:
     if config.engine.raw_fix_log and factory.session_links(name, config):
         secrets = tuple(session.key_id for session in factory.session_links(name, config).values())
         fix_log = FixLog(os.path.join(run_dir, "logs", f"{name}.fix"), secrets)
+    if door is not None:
+        preload()  # another user may not be able to read where this Python lies
+        security.become(door)
     topics = {}
     if name.startswith("strategy."):
         topics["slot"] = f"{config.strategies[name.partition('.')[2]].slot:03x}"
@@ -52,6 +68,7 @@ def main(name: str, run_dir: str, *, dry_run: bool = False) -> int:
         fix_log=fix_log,
         topics=topics,
         parent_pid=parent,
+        door=door,
     )
     actor = factory.build(name, config, runtime, dry_run=dry_run)
     runtime.report_for_duty()

@@ -29,6 +29,8 @@ from typing import Any, Final
 import msgspec
 
 from engine import __version__
+from engine.bus import security
+from engine.bus.meter import rates_of
 from engine.bus.sockets import Again, Bus, BusSocket
 from engine.common.actor import Actor, LinkEvent, PeerEvent, Status
 from engine.common.clock import SECOND, Now
@@ -41,8 +43,9 @@ from engine.runtime.fix_log import FixLog
 from engine.runtime.halt_disk import HaltDisk
 from engine.runtime.journal import Entry, Journal
 from engine.runtime.links import Links
-from engine.runtime.metrics import Histogram
+from engine.runtime.metrics import Counters
 from engine.runtime.notices import Notices
+from engine.runtime.orphan import Orphan
 from engine.runtime.plain_text import plain
 
 HEARTBEAT_NS: Final = 250_000_000
@@ -52,25 +55,21 @@ QUIET_MS: Final = 1
 HOUSEKEEPING_NS: Final = 50_000_000
 JOURNAL_RETRY_NS: Final = 100_000_000
 SUPERVISOR_SILENT_NS: Final = 3 * SECOND
-ORPHAN_GRACE_S: Final = 5
 STOP_NS: Final = 5 * SECOND
 _BATCH = 64
 _HELD_MAX = 100_000
 EXIT_IMPOSSIBLE: Final = 70
 HALTABLE: Final = ("guard", "order_entry")  # who obeys the halt file
 
-# How long a process that lost its supervisor goes on after it has quiesced, so that those that depend on it end first.
-_ORPHAN_NS: Final = {
-    "strategy": 0,
-    "market_data": 2 * SECOND,
-    "order_entry": 3 * SECOND,
-    "drop_copy": SECOND,
-    "guard": 4 * SECOND,
-    "venue": 15 * SECOND,
-}
-_ALONE_NS: Final = (
-    3 * SECOND
-)  # an orphaned venue to which nobody has been connected for so long is needed no more
+
+def _bus(
+    name: str, config: Config, run_dir: str, topics: dict[str, str] | None, own: security.Door | None
+) -> Bus:
+    # A worker binds nothing, and as another user it could not even tell where the doors are.
+    doors = {} if name.startswith("strategy.") else security.doors(config, run_dir)
+    bus = Bus(name, run_dir, topics, rates=rates_of(config), doors=doors, own=own)
+    bus.admit(frozenset(process_names(config)))
+    return bus
 
 
 class ProcessRuntime:
@@ -81,6 +80,7 @@ class ProcessRuntime:
         links: what can be connected and listened to, or None for an actor without links.
         journal: the actor's journal, or None for one that owns no state.
         parent_pid: the supervisor's; its end is noticed.
+        door: of a worker that runs as another Unix user.
     """
 
     def __init__(
@@ -94,6 +94,7 @@ class ProcessRuntime:
         fix_log: FixLog | None = None,
         topics: dict[str, str] | None = None,
         parent_pid: int = 0,
+        door: security.Door | None = None,
     ) -> None:
         self.name = name
         self.config = config
@@ -105,14 +106,14 @@ class ProcessRuntime:
         self._parent_pid = parent_pid
         self._poll = select.poll()
         self._handlers: dict[int, Callable[[int], None]] = {}
-        self.bus = Bus(name, run_dir, topics)
+        self.bus = _bus(name, config, run_dir, topics, door)
         self._names = frozenset({*process_names(config), "supervisor"})
         self.links = Links(self)
-        readable = [s for s in self.bus.sockets.values() if s.readable]
+        readable = [s for s in self.bus.all() if s.readable]
         self._eager = [s for s in readable if not (s.lazy or s.idle)]
         self._lazy = [s for s in readable if s.lazy]
         self._unhurried = [s for s in readable if s.lazy or s.idle]
-        self._routed = [s for s in self.bus.sockets.values() if s.readable and s.pattern is Pattern.ROUTED]
+        self._routed = [s for s in self.bus.all() if s.readable and s.pattern is Pattern.ROUTED]
         self._control = self.bus.sockets.get("control")
         self._more: set[BusSocket] = set()
         self._records: list[Entry] = []
@@ -137,16 +138,9 @@ class ProcessRuntime:
         self._is_looking = False
         self._supervisor_ns = 0
         self._stop_ns = 0
-        self._orphan_ns = 0
-        self._orphaned_ns = 0
-        self._alone_ns = 0
+        self._orphan: Orphan | None = None
         self._sigterm = False
-        self.tick_to_trade = Histogram()
-        self.commit = Histogram()
-        self.busy = Histogram()
-        self.malformed = 0
-        self.turned_away = 0
-        self.refused_sends = 0
+        self.counters = Counters()
         self._was_quiesced = False
         self.on_started: Callable[[], Any] | None = None
         self._snapshotter: snapshots.Snapshotter | None = None
@@ -234,9 +228,13 @@ class ProcessRuntime:
                 peer, message = receive()
                 taken += 1
                 if message is None:
-                    self.malformed += 1
-                    if actor is not None:
-                        actor.on_malformed(name, peer, now)
+                    if socket.discarding:
+                        socket.discarding = False
+                        self.counters.discarded += 1
+                    else:
+                        self.counters.malformed += 1
+                        if actor is not None:
+                            actor.on_malformed(name, peer, now)
                 elif peer and not may_send(socket.channel, peer, message, self._names):
                     self._turn_away(name, peer, message)
                 elif socket is self._control:
@@ -252,9 +250,24 @@ class ProcessRuntime:
         self._more.add(socket)
         return taken
 
+    def _look_at_floods(self, now: Now) -> None:
+        """Tell of what was thrown away undecoded."""
+        for channel, flood in self.bus.refill(now.mono_ns):
+            if flood.barred:
+                self.counters.turned_away += flood.discarded
+                text = f"{channel}: what {plain(flood.name, 80)!r} sends is dropped: it has no business there"
+                self.log("alert", text)
+                continue
+            self.log(
+                "alert",
+                f"{channel}: {plain(flood.name, 80)!r} sends faster than it may: its messages are dropped",
+            )
+            if self.actor is not None:
+                self.actor.on_flood(channel, flood.name, flood.discarded, now)
+
     def _turn_away(self, channel: str, peer: str, message: msgspec.Struct) -> None:
         """Drop a message from one who may not send it."""
-        self.turned_away += 1
+        self.counters.turned_away += 1
         self.log(
             "alert",
             f"{channel}: {type(message).__name__} from {plain(peer, 80)!r} was dropped: it may not send that",
@@ -271,7 +284,7 @@ class ProcessRuntime:
             self._handle(ready, now)
             self._is_active = True
             if ready:
-                self.busy.add(time.monotonic_ns() - mono)
+                self.counters.busy.add(time.monotonic_ns() - mono)
         elif self._is_active or mono >= self._next_idle:
             self._is_active = False
             self._idle(now)
@@ -385,7 +398,7 @@ class ProcessRuntime:
         if socket.pattern is Pattern.PUBSUB:
             socket.publish(topic, message)
         elif not socket.send(message, to):
-            self.refused_sends += 1
+            self.counters.refused_sends += 1
             self._refused.append((socket.name, to or "", message))
 
     def _commit(self) -> bool:
@@ -408,7 +421,7 @@ class ProcessRuntime:
             self._journal_failed(error)
             return False
         self._records.clear()
-        self.commit.add(time.perf_counter_ns() - begin)
+        self.counters.commit.add(time.perf_counter_ns() - begin)
         return True
 
     def _journal_failed(self, error: JournalError) -> None:
@@ -473,7 +486,7 @@ class ProcessRuntime:
                 continue
             links.write(link, data)
             if trigger_ns > 0:
-                self.tick_to_trade.add(time.monotonic_ns() - trigger_ns)
+                self.counters.tick_to_trade.add(time.monotonic_ns() - trigger_ns)
             if self.fix_log is not None:
                 self._log_bytes.append((link, ">", data))
 
@@ -511,6 +524,7 @@ class ProcessRuntime:
 
     def _house_keeping(self, now: Now) -> None:
         self._next_house = now.mono_ns + HOUSEKEEPING_NS
+        self._look_at_floods(now)
         if self._held and now.mono_ns >= self._retry_ns:
             self._retry_journal()
         if self.actor is None:
@@ -558,39 +572,17 @@ class ProcessRuntime:
         if not self._was_quiesced:
             self.log("alert", "the supervisor is gone: shutting down in safe order")
         self._quiesce("the supervisor is gone")
-        if not self._orphaned_ns:
-            self._orphaned_ns = now.mono_ns
-        late = now.mono_ns - self._orphaned_ns > (self.config.engine.shutdown_s + ORPHAN_GRACE_S) * SECOND
-        if self.actor.quiesced or late:
-            if not self._orphan_ns:
-                self._orphan_ns = now.mono_ns + _ORPHAN_NS[self.name.partition(".")[0]]
-            if self.name == "venue":
-                self._alone_ns = 0 if self.links.any_open else self._alone_ns or now.mono_ns + _ALONE_NS
-                self._orphan_ns = min(self._orphan_ns, self._alone_ns or self._orphan_ns)
-            if now.mono_ns >= self._orphan_ns:
-                self._stop("the supervisor is gone")
+        if self._orphan is None:
+            self._orphan = Orphan(self.name, self.config.engine.shutdown_s, now.mono_ns)
+        if self._orphan.may_end(now.mono_ns, quiesced=self.actor.quiesced, is_used=self.links.any_open):
+            self._stop("the supervisor is gone")
 
     def _beat(self, now: Now) -> None:
         assert self.actor is not None
         status = self.actor.status(now)
-        metrics = dict(status.metrics)
-        if self.tick_to_trade.count:
-            metrics["tick_to_trade_p50_us"] = self.tick_to_trade.quantile(0.5) // 1000
-            metrics["tick_to_trade_p99_us"] = self.tick_to_trade.quantile(0.99) // 1000
-            metrics["tick_to_trade_count"] = self.tick_to_trade.count
-        if self.commit.count:
-            metrics["commit_p50_us"] = self.commit.quantile(0.5) // 1000
-            metrics["commit_p99_us"] = self.commit.quantile(0.99) // 1000
-        metrics["busy_p50_us"] = self.busy.quantile(0.5) // 1000
-        metrics["busy_p99_us"] = self.busy.quantile(0.99) // 1000
-        if self.turned_away:
-            metrics["turned_away"] = self.turned_away
-        if self.malformed:
-            metrics["malformed"] = self.malformed
+        metrics = {**status.metrics, **self.counters.metrics()}
         if self.fix_log is not None and self.fix_log.lost_bytes:
             metrics["fix_log_lost_bytes"] = self.fix_log.lost_bytes
-        if self.refused_sends:
-            metrics["refused_sends"] = self.refused_sends
         status = Status(state=status.state, detail=status.detail, sessions=status.sessions, metrics=metrics)
         if self._control is None:
             return

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from engine import __version__
+from engine.bus import security
 from engine.bus.sockets import Again, Bus, BusSocket, make_bus_directory
 from engine.common.clock import SECOND
 from engine.config import Config
@@ -25,6 +26,7 @@ from engine.messages.decisions import GuardStatus, LatchNote
 from engine.messages.market_data import TopOfBook
 from engine.messages.reconciliation import BreakNote, ReconciliationStatus
 from engine.messages.topology import may_send, process_names
+from engine.runtime import secrets_free
 from engine.runtime.alerts import Alerts
 from engine.runtime.conditions import Conditions, Known
 from engine.runtime.environment import child_environment
@@ -151,11 +153,18 @@ class Supervisor:
         make_bus_directory(run_dir)
         self.alerts = Alerts(config, lambda level, text: self.say(level, "alerts", text))
         self._conditions = Conditions(config.alerts.unknown_s, config.alerts.again_s, self.started_ns)
-        self._bus = Bus("supervisor", run_dir)
+        self._doors = security.doors(config, run_dir)
+        self._bus = Bus("supervisor", run_dir, doors=self._doors)
         self._control = self._bus.sockets["control"]
         self._names = frozenset(self.children)
+        self._bus.admit(self._names)
+        self._hashes = dict.fromkeys(self.children, config_hash)
+        for name in self.children:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(secrets_free.path_of(run_dir, name))
+        self._hashes |= {name: secrets_free.write(config, run_dir, name) for name in self._doors}
         self._poll = select.poll()
-        for socket in self._bus.sockets.values():
+        for socket in self._bus.all():
             if socket.readable:
                 self._poll.register(socket.fd, select.POLLIN)
 
@@ -189,7 +198,7 @@ class Supervisor:
     def _turn(self) -> None:
         self._poll.poll(50)
         now = time.monotonic_ns()
-        for socket in self._bus.sockets.values():
+        for socket in self._bus.all():
             if socket.readable:
                 self._drain(socket, now)
         for child in self.children.values():
@@ -212,7 +221,7 @@ class Supervisor:
         try:
             for _ in range(10_000):
                 peer, message = socket.receive()
-                if socket is self._control:
+                if socket.name == "control":
                     if message is not None and may_send(socket.channel, peer, message, self._names):
                         self._on_control(peer, message, now)
                 else:
@@ -284,6 +293,10 @@ class Supervisor:
         command = [sys.executable, "-m", "engine", "process", child.name, "--run", self.run_dir]
         if self.dry_run:
             command.append("--dry-run")
+        environment = child_environment(self.config.engine.pass_environment)
+        door = self._doors.get(child.name)
+        if door is not None:
+            environment["HOME"] = door.home
         handle = os.open(child.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(handle, "ab") as log:
             child.process = subprocess.Popen(
@@ -292,8 +305,9 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                pass_fds=self._lock.descriptors,
-                env=child_environment(self.config.engine.pass_environment),
+                # the lock's holder could let go of it: not a worker that nobody trusts
+                pass_fds=() if door is not None else self._lock.descriptors,
+                env=environment,
             )
         child.state = "starting"
         child.started_ns = now
@@ -377,10 +391,10 @@ class Supervisor:
         text = ""
         if child is None or child.pid != hello.pid:
             text = f"no process {peer} with pid {hello.pid} was started by this supervisor"
-        elif (hello.schema, hello.version, hello.config_hash) != (SCHEMA, __version__, self.config_hash):
+        elif (hello.schema, hello.version, hello.config_hash) != (SCHEMA, __version__, self._hashes[peer]):
             text = (
                 f"schema {hello.schema}, version {hello.version}, configuration {hello.config_hash[:12]} do not match the engine's "
-                f"{SCHEMA}, {__version__}, {self.config_hash[:12]}: all processes must be of one installation"
+                f"{SCHEMA}, {__version__}, {self._hashes[peer][:12]}: all processes must be of one installation"
             )
         if child is not None and not text:
             child.last_beat_ns = now
@@ -449,6 +463,9 @@ class Supervisor:
 
     def _look_for_conditions(self, now: int) -> None:
         """Alert the user of what begins."""
+        for channel, flood in self._bus.refill(now):
+            why = "it has no business there" if flood.barred else "it sends faster than it may"
+            self.say("alert", "supervisor", f"{channel}: what {flood.name!r} sends is dropped: {why}")
         if not self.alerts.wanted:
             return
         statuses = {

@@ -10,6 +10,7 @@ import msgspec
 from setproctitle import setproctitle
 
 from engine import config_loader
+from engine.bus import security
 from engine.config import Config, SessionConfig, SessionsConfig
 from engine.errors import EXIT_BREAKS, EXIT_OK, EXIT_RISK_LATCH, ConfigError, EngineError
 from engine.net import keys
@@ -64,7 +65,7 @@ def _check_limits(config: Config, options: LaunchOptions) -> None:
     """Refuse limits that a halt could not cancel in time, before anything starts. Raises ConfigError."""
     from engine.guard.limits import check_config
 
-    problems = check_config(config)
+    problems = [*check_config(config), *security.problems(config)]
     if problems:
         raise ConfigError("\n".join(f"{options.config_path}: {problem}" for problem in problems))
 
@@ -191,7 +192,11 @@ def check(config: Config, options: LaunchOptions) -> int:
     from engine.guard.limits import check_config
     from engine.net.tls import client_context
 
-    problems = [*check_config(config), *filter(None, [Alerts(config, print).problem()])]
+    problems = [
+        *check_config(config),
+        *security.problems(config),
+        *filter(None, [Alerts(config, print).problem()]),
+    ]
     if config.engine.environment != "embedded":
         for name, session in _sessions(config.sessions).items():
             try:

@@ -94,3 +94,7 @@ class Needs(Strategy):
     """Needs a setting."""
 
     Config = NeedsConfig
+
+
+class Idle(Strategy):
+    """Wants nothing; something else speaks under its name."""

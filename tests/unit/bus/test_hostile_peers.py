@@ -95,3 +95,20 @@ def test_every_routed_channel_names_only_messages_that_it_carries():
         if channel.pattern is Pattern.ROUTED:
             for kind in channel.only_from:
                 assert kind in channel.up.__args__, (channel.name, kind)
+
+
+def test_who_sends_nothing_but_malformed_bytes_is_counted_and_cut_off(guard_bus):
+    """A hundred messages' worth each: after 200 of them nothing of it is even looked at, until it was quiet for a while."""
+    socket, peer = guard_bus
+    for _ in range(300):
+        peer.send(BAD["nothing"])
+    got = received(socket, 300)
+    assert len(got) == 300 and all(message is None for _, message in got)
+    sender = socket.meter.senders[b"strategy.one"]
+    assert sender.discarded >= 100 and sender.left < 0
+    peer.send(GOOD)
+    assert received(socket, 1) == [("strategy.one", None)] and socket.discarding
+    for second in range(5):
+        socket.meter.refill(second * 10**9)
+    peer.send(GOOD)
+    assert received(socket, 1) == [("strategy.one", commands.WorkerBeat(mono_ns=1))]

@@ -1,0 +1,128 @@
+"""Doors: how a worker that runs as another Unix user reaches the bus, and only as itself.
+
+Under one Unix user whoever can open a socket of the bus can also claim another process's name on it: that guards
+against faults, not against malice. A strategy with `run_as` runs as a Unix user of its own. The run directory stays
+closed to it; of every channel that it may use there is a door, a socket that nobody but its user (and the engine's)
+can connect to:
+
+* on ROUTER channels the door is a socket of its own: whatever comes through it is that worker's, and what claims
+  another name there is thrown away undecoded; on the engine's own sockets the worker's name has no say any more;
+* on PUB channels the door is another address of the same socket.
+
+The doors lie in a directory below the system's for temporary files that others can pass but not list or write, named
+by the engine's user and run directory, because a worker's user can't enter the run directory at all.
+"""
+
+import hashlib
+import os
+import pwd
+import stat
+import tempfile
+from typing import NamedTuple
+
+from engine.config import Config
+from engine.errors import ConfigError, RunDirError
+
+
+class Door(NamedTuple):
+    """The way in of one worker: its process name, its Unix user, and what its sockets' paths begin with."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+    prefix: str
+
+    def path(self, channel: str) -> str:
+        """Return the path of the socket of a channel."""
+        return f"{self.prefix}.{channel}"
+
+    def endpoint(self, channel: str) -> str:
+        """Return its ZeroMQ address."""
+        return f"ipc://{self.path(channel)}"
+
+
+def doors_directory(run_dir: str) -> str:
+    """Return where the doors of a run directory lie."""
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(run_dir))).hexdigest()[:16]
+    return os.path.join(tempfile.gettempdir(), f"engine-{os.getuid()}-{digest}-doors")
+
+
+def doors(config: Config, run_dir: str) -> dict[str, Door]:
+    """Return the doors of an engine by process name; empty when every worker runs as the engine's own user."""
+    directory = doors_directory(run_dir)
+    found = {}
+    for name, strategy in config.strategies.items():
+        if strategy.run_as:
+            user = pwd.getpwnam(strategy.run_as)
+            prefix = os.path.join(directory, f"{strategy.slot:03x}")
+            process = f"strategy.{name}"
+            found[process] = Door(process, user.pw_uid, user.pw_gid, user.pw_dir, prefix)
+    return found
+
+
+def problems(config: Config) -> list[str]:
+    """Return what stands in the way of every `run_as`, one sentence each."""
+    said = []
+    users: dict[int, str] = {os.getuid(): "the engine itself"}
+    for name, strategy in config.strategies.items():
+        if not strategy.run_as:
+            continue
+        key = f"strategies.{name}.run_as"
+        try:
+            user = pwd.getpwnam(strategy.run_as)
+        except KeyError:
+            said.append(f"{key}: there is no Unix user {strategy.run_as!r} on this machine")
+            continue
+        if user.pw_uid == 0:
+            said.append(
+                f"{key}: {strategy.run_as!r} is root, who may do everything; name a user with no rights"
+            )
+        elif user.pw_uid in users:
+            other = users[user.pw_uid]
+            said.append(
+                f"{key}: {strategy.run_as!r} is the user of {other} too; each worker needs one of its own"
+            )
+        users.setdefault(user.pw_uid, f"strategies.{name}")
+        if os.geteuid() != 0:
+            said.append(
+                f"{key}: only root can start a process as another user; start the engine as root, or leave it out"
+            )
+    return said
+
+
+def make_doors_directory(run_dir: str) -> None:
+    """Make the directory of the doors: ours, no link, passed through by others and nothing else.
+
+    Raises:
+        RunDirError: another's directory stands in its place.
+    """
+    path = doors_directory(run_dir)
+    os.makedirs(path, mode=0o711, exist_ok=True)
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise RunDirError(f"{path}: is not a directory of yours; the workers' sockets can't be put there")
+    os.chmod(path, 0o711)  # noqa: S103 - others pass through to a socket of theirs, and see no names
+
+
+def give(door: Door, channel: str) -> None:
+    """Let the door's user connect to a socket that was just bound, and nobody else."""
+    path = door.path(channel)
+    os.chown(path, door.uid, -1, follow_symlinks=False)
+    os.chmod(path, 0o600)
+
+
+def become(door: Door) -> None:
+    """Turn this process into the door's user, for good.
+
+    Raises:
+        ConfigError: the system does not let us.
+    """
+    try:
+        os.setgroups([])
+        os.setgid(door.gid)
+        os.setuid(door.uid)
+    except OSError as error:
+        raise ConfigError(f"{door.name}: can't run as user {door.uid}: {error.strerror}") from None
+    assert os.getresuid() == (door.uid,) * 3, "nothing of the old user is left"
+    assert os.getresgid() == (door.gid,) * 3, "nothing of the old group is left"

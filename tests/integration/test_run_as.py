@@ -1,0 +1,110 @@
+"""A worker that runs as another Unix user reaches the engine as itself and as nobody else.
+
+Needs root, as `run_as` does; without root only the refusal of the configuration is shown.
+"""
+
+import json
+import os
+import pwd
+import subprocess
+import sys
+
+import pytest
+from integration.harness import FAST, ROOT, command, environment, wait_for
+
+from engine.bus.security import doors_directory
+
+NOBODY = "nobody"
+AS_NOBODY = {**FAST, "strategies.quote_maker.run_as": NOBODY}
+root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process as another user")
+
+
+def hostile(run, *arguments):
+    """Run tests/integration/hostile_worker.py as that user; return what it found."""
+    path = os.path.join(os.path.dirname(__file__), "hostile_worker.py")
+    done = subprocess.run(
+        [sys.executable, path, run, doors_directory(run), str(pwd.getpwnam(NOBODY).pw_uid), *arguments],
+        capture_output=True, text=True, timeout=120, check=False, cwd=ROOT, env=environment(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def engine(launch_shared):
+    engine = launch_shared("--plain", "--json", changes=AS_NOBODY)
+    engine.until_trading(30)
+    return engine
+
+
+@root
+def test_the_worker_runs_as_its_user_and_trades(engine):
+    pid = engine.child("strategy.quote_maker").pid
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        lines = dict(line.split(":\t", 1) for line in file.read().splitlines() if ":\t" in line)
+    uid = str(pwd.getpwnam(NOBODY).pw_uid)
+    assert lines["Uid"].split() == [uid] * 4 and lines["Groups"].split() == []
+    engine.until_fills(3)
+    orders = wait_for(
+        "an order of the worker", lambda: [o for o in engine.orders().orders if o.strategy == 1]
+    )
+    assert orders
+
+
+@root
+def test_the_run_directory_is_closed_to_it(engine):
+    found = hostile(engine.run, "files")
+    assert found["opened"] == [] and found["tried"] > 10
+
+
+@root
+def test_ten_thousand_connects_and_commands_of_a_hostile_worker_none_accepted(engine):
+    """Connects to the engine's own sockets are refused by the system; what comes through its door under another name is dropped."""
+    approved = engine.child("guard").status.metrics["approved"]
+    found = hostile(engine.run, "commands")
+    assert found["connects_refused"] == found["connects"] >= 10_000
+    assert found["commands"] >= 10_000 and found["answers"] == 0
+    state = engine.state()
+    assert state.state == "TRADING", state.reasons
+    wait_for(
+        "the count of what was dropped",
+        lambda: engine.child("guard").status.metrics.get("turned_away", 0) > 1000,
+    )
+    ids = set(found["ids"])
+    assert not ids & {order.cl_ord_id for order in engine.orders().orders}
+    truth = engine.truth()
+    assert not ids & {order.cl_ord_id for order in truth.orders}
+    engine.until_fills(3)
+    assert engine.child("guard").status.metrics["approved"] > approved, "the others trade on"
+
+
+@root
+def test_under_its_own_name_it_can_do_nothing_to_another(engine):
+    """Another's slot, another's order, a halt, arming: refused or dropped."""
+    found = hostile(engine.run, "own")
+    assert found["controls"] and set(found["controls"]) <= {"slot", "unknown_order", "symbol"}, found
+    assert engine.gate() == "TRADING"
+
+
+@root
+def test_it_ends_in_safe_order_and_clean(engine):
+    engine.interrupt()
+    assert engine.wait(30) == 0, engine.said[-3000:]
+
+
+def test_a_user_that_can_not_be_is_named_at_the_start():
+    done = command(
+        "launch", "configs/demo.toml", "--check",
+        "--set", 'strategies.quote_maker.run_as="no-such-user"', "--set", 'strategies.momentum_taker.run_as="root"',
+    )  # fmt: skip
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "strategies.quote_maker.run_as: there is no Unix user 'no-such-user'" in done.stderr
+    assert "'root' is root" in done.stderr
+
+
+def test_two_workers_never_share_a_user():
+    done = command(
+        "launch", "configs/demo.toml", "--check",
+        "--set", f'strategies.quote_maker.run_as="{NOBODY}"', "--set", f'strategies.momentum_taker.run_as="{NOBODY}"',
+    )  # fmt: skip
+    assert done.returncode != 0 and "each worker needs one of its own" in done.stderr

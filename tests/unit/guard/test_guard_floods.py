@@ -1,0 +1,51 @@
+"""A worker over its message rate: halted, its orders cancelled, what was dropped answered by one counted refusal."""
+
+from engine.messages.commands import Approved, CancelOrder, Refused
+from engine.messages.decisions import RefusalNote
+
+ALPHA = "strategy.alpha"
+
+
+def flood(rig, count, peer=ALPHA, channel="guard.orders"):
+    rig.guard.on_flood(channel, peer, count, rig.now)
+    rig.guard.on_drained(rig.now)
+
+
+def test_the_flooder_is_halted_and_its_orders_are_cancelled_the_others_trade_on(rig):
+    resting = rig.rest(price=99_00)
+    other = rig.rest(price=99_00, slot=2)
+    rig.out.all.clear()
+    flood(rig, 5000)
+    cancelled = [m.request.orig_cl_ord_id for m in rig.take(Approved) if isinstance(m.request, CancelOrder)]
+    assert cancelled == [resting.request.cl_ord_id] and other.request.cl_ord_id not in cancelled
+    assert rig.control(price=99_00) == "halted"
+    assert rig.control(price=99_00, slot=2) is None
+    assert "more messages than 5000 a second" in str(rig.guard.report.latches())
+
+
+def test_what_was_dropped_is_answered_once_when_the_flood_is_over(rig):
+    for _ in range(20):
+        flood(rig, 1000)
+        rig.wait(60)
+    assert not [m for m in rig.take(Refused) if m.control == "message_rate"]
+    rig.wait(2000)
+    sent = rig.out.all[:]
+    refused = [(m, to) for _, m, to, _ in sent if isinstance(m, Refused)]
+    assert [(m.control, m.limit, m.value, to) for m, to in refused] == [("message_rate", 5000, 20_000, ALPHA)]
+    assert [m.count for _, m, _, _ in sent if isinstance(m, RefusalNote)] == [1]
+    assert rig.guard.status(rig.now).metrics["discarded"] == 20_000
+
+
+def test_a_flood_on_another_channel_or_by_another_name_halts_nobody(rig):
+    flood(rig, 5000, channel="oe.ask")
+    flood(rig, 5000, peer="tool.ctl.1")
+    assert not rig.guard.halting.kill.latches
+
+
+def test_a_flooder_that_was_armed_and_floods_again_is_halted_again(rig):
+    flood(rig, 10)
+    rig.wait(2000)
+    for scope in list(rig.guard.halting.kill.latches):
+        rig.guard.halting.arm(scope, "mended", "me", rig.now)
+    flood(rig, 10)
+    assert len(rig.guard.halting.kill.latches) == 1
