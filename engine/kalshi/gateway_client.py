@@ -48,16 +48,27 @@ from engine.kalshi.texts import ALREADY_EXISTS
 
 PEER_NAME: Final = "Kalshi"  # what 49 may hold besides the session's name [?]
 CLOSE_GRACE_NS: Final = 5 * SECOND
+SKEW_WARN_NS: Final = SECOND
+SKEW_WINDOW_NS: Final = 5 * SECOND
 _RT: Final = "KalshiRT"
 _ORDER_ENTRY: Final = frozenset({"KalshiNR", _RT})
 _SIGNATURE_PROBLEM, _COMP_ID_PROBLEM = 8, 9  # SessionRejectReason(373)
 _TAG_PROBLEMS: Final = frozenset({0, 2, 3})
 # Texts of refused Logons that the same Logon would meet again; the venue documents none, so by their words.
+_SIGNATURE_ADVICE: Final = "check that key_file is the private key of key_id"
+_COMP_ID_ADVICE: Final = "check target_comp_id and key_id"
+_KEY_ADVICE: Final = "check that key_id is a margin FIX key that may use this session"
 _HOPELESS: Final = (
-    ("signature", "check that key_file is the private key of key_id"),
-    ("compid", "check target_comp_id and key_id"),
-    ("api key", "check that key_id is a margin FIX key that may use this session"),
+    ("signature", _SIGNATURE_ADVICE),
+    ("compid", _COMP_ID_ADVICE),
+    ("api key", _KEY_ADVICE),
+    ("unknown key", _KEY_ADVICE),
+    ("invalid key", _KEY_ADVICE),
+    ("unauthori", _KEY_ADVICE),
+    ("not authori", _KEY_ADVICE),
+    ("permission", _KEY_ADVICE),
 )
+_TOO_LOW: Final = "MsgSeqNum(34) too low"
 
 
 class _LinkState(Enum):
@@ -71,7 +82,8 @@ class GatewayClient:
     """See the module.
 
     Attributes:
-        state: in words, for status. skew_ns: the venue's clock minus ours, as last seen.
+        state: in words, for status. skew_ns: the venue's clock minus ours, by the least late
+            message of the last 5 s.
         failed: why it has given up for good, and what to check; empty while it has not.
         logons: Logons sent in this process; each cost tokens.
         began_anew: the numbers of the present session began at 1 with its Logon: nothing of before can be asked for.
@@ -115,6 +127,8 @@ class GatewayClient:
         self._send_21026 = config.always_emit_new_before_trade
         self.state = "not started"
         self.skew_ns = 0
+        self._skews: list[tuple[int, int]] = []  # (mono_ns, skew) of the last seconds
+        self._is_off = False
         self.failed = ""
         self.logons = 0
         self.began_anew = True
@@ -287,6 +301,7 @@ class GatewayClient:
         if ALREADY_EXISTS in self._refused.lower():
             self._exists += 1
             at = self._policy.wait(2 * self._config.heart_bt_int_s * SECOND, now.mono_ns)
+            why = f"{why}: the venue holds our last connection until its heartbeat time-out"
             if self._exists == 2:
                 text = f"{self._config.target_comp_id}: still `{ALREADY_EXISTS}`: does another instance use this API key?"
                 self._out.log("alert", text)
@@ -352,7 +367,7 @@ class GatewayClient:
     def _on_event(self, event: Event, extra: list[Event], now: Now) -> None:
         match event:
             case Skew():
-                self.skew_ns = event.ns
+                self._on_skew(event.ns, now)
             case LoggedOn():
                 self._on_logged_on(event, extra, now)
             case LoggedOut():
@@ -374,6 +389,23 @@ class GatewayClient:
                 self._out.log("warning", f"{self._config.target_comp_id}: {text}")
             case _:
                 pass
+
+    def _on_skew(self, ns: int, now: Now) -> None:
+        # A message is only ever late: of what came lately, the one that was least late shows the clock best.
+        self._skews = [(at, seen) for at, seen in self._skews if now.mono_ns - at < SKEW_WINDOW_NS]
+        self._skews.append((now.mono_ns, ns))
+        skew = self.skew_ns = max(seen for _, seen in self._skews)
+        off = abs(skew) >= SKEW_WARN_NS
+        if off is self._is_off:
+            return
+        self._is_off = off
+        name = self._config.target_comp_id
+        if off:
+            side = "ahead of" if skew > 0 else "behind"
+            text = f"the venue's clock is {abs(skew) // MS} ms {side} ours: check the time service here"
+        else:
+            text = "the venue's clock is within 1 s of ours again"
+        self._out.log("warning", f"{name}: {text}")
 
     def _on_logged_on(self, event: LoggedOn, extra: list[Event], now: Now) -> None:
         self.state = "logged on"
@@ -406,9 +438,9 @@ class GatewayClient:
                 self._lost_numbers = f"the ResendRequest was rejected: {event.text}"
             return
         if event.reason == _SIGNATURE_PROBLEM:
-            self._fail(f"Logon rejected: {event.text}: {_HOPELESS[0][1]}")
+            self._fail(f"Logon rejected: {event.text}: {_SIGNATURE_ADVICE}")
         elif event.reason == _COMP_ID_PROBLEM:
-            self._fail(f"Logon rejected: {event.text}: {_HOPELESS[1][1]}")
+            self._fail(f"Logon rejected: {event.text}: {_COMP_ID_ADVICE}")
         elif event.reason in _TAG_PROBLEMS and event.ref_tag == VenueTag.AlwaysEmitNewBeforeTrade:
             # documented for event contracts only [?]
             self._send_21026 = False
@@ -432,6 +464,8 @@ class GatewayClient:
     def _on_close(self, event: Close, now: Now) -> None:
         if self._retransmits and not self._refused and event.reason.startswith("MsgSeqNum(34)"):
             self._reset_numbers(event.reason)
+        elif event.reason.startswith(_TOO_LOW):
+            self._out.log("alert", f"{self._config.target_comp_id}: {event.reason}")
         failed = self.state if self.failed else ""
         self._close(self._reason or event.reason, now)
         self.state = failed or self.state

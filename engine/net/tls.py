@@ -37,12 +37,18 @@ def explain(error: OSError, host: str) -> str:
         code, message = error.verify_code, error.verify_message
         if code == 10:
             return "certificate has expired; the venue must renew it, or the clock here is wrong"
+        if code == 9:
+            return "certificate is not valid yet; the clock here is wrong, or the venue's certificate is"
         if code in {18, 19, 20, 21}:
             return f"certificate is not signed by a known authority ({message}); set ca_file to the right one"
         if code in {62, 64}:
             return f"certificate is not for {host} ({message}); set host or server_name to the certificate's name"
         return f"certificate was refused: {message}"
+    if isinstance(error, ssl.SSLEOFError | ConnectionResetError):
+        return "the other end closed the connection before TLS was up; check host and port"
     if isinstance(error, ssl.SSLError):
+        if error.reason and "PROTOCOL" in error.reason:  # alerts and refusals alike
+            return "the other end does not speak TLS 1.2 or newer, and nothing older is used"
         if error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}:
             return "the other end does not speak TLS (plain TCP?); check host and port"
         return f"TLS failed: {error.reason or error}"

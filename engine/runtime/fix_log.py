@@ -6,11 +6,24 @@ from typing import Final
 
 from engine.common.clock import iso_time
 
-_RAW_DATA = re.compile(rb"\x0196=[^\x01]*(?=\x01)")
+_RAW_DATA = re.compile(rb"\x01(?:95=(\d{1,6})\x01)?96=")
 _BYTES_MAX: Final = 64 << 20
 _KEPT: Final = 4
 _PARTIAL_BYTES_MAX: Final = 1 << 16
 _WAITING_BYTES_MAX: Final = 1 << 18
+
+
+def _masked(data: bytes) -> bytes:
+    """Replace every RawData(96): as long as RawDataLength(95) before it says, SOH included, and up to the next SOH."""
+    parts, at = [], 0
+    for found in _RAW_DATA.finditer(data):
+        if found.start() < at:
+            continue  # within a RawData that was masked
+        end = data.find(b"\x01", found.end() + int(found[1] or 0))
+        parts += [data[at : found.end()], b"***"]
+        at = len(data) if end < 0 else end
+    parts.append(data[at:])
+    return b"".join(parts)
 
 
 class FixLog:
@@ -50,7 +63,7 @@ class FixLog:
             return
         head = f"{iso_time(wall_ns)} {link} {direction} ".encode()
         if b"\x0196=" in data:
-            data = _RAW_DATA.sub(b"\x0196=***", data)
+            data = _masked(data)
         for secret, mask in self._masks:
             data = data.replace(secret, mask)
         body = head + data.replace(b"\x018=FIX", b"\x01\n" + head + b"8=FIX").replace(b"\x01", b"|") + b"\n"

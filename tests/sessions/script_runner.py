@@ -1,6 +1,6 @@
 """Runs session scenarios written as text. SOH is written `|`; length and checksum are reckoned here, not by the engine.
 
-    == NUMBER ROLES KIND: rule      ROLES: I, A or IA (run for both); KIND: NR or RT
+    == NUMBER ROLES KIND: rule      ROLES: I, A or IA (run for both), O or V (`ends`); KIND: NR or RT
     connect | disconnect | logon    `logon` is a whole handshake that leaves both next numbers at 2
     I 35=0|34=2|                    comes in; 49, 56 and 52 are put in where they are not written
     X 8=FIXT.1.1|9=...              comes in exactly as written
@@ -281,17 +281,9 @@ def load(path):
     for number, line in enumerate(path.read_text(encoding="latin-1").splitlines(), 1):
         line = line.rstrip()
         if line.startswith("== "):
-            match = re.fullmatch(r"== (\S+) (I|A|IA) (NR|RT): (.+)", line)
+            match = re.fullmatch(r"== (\S+) (I|A|IA|O|V) (NR|RT): (.+)", line)
             assert match, f"{path.name}:{number}: {line}"
             scenarios.append((f"{match[1]} {match[4]}", match[2], match[3], []))
         elif line and not line.startswith("#"):
             scenarios[-1][3].append((number, line))
     return scenarios
-
-
-def play(path, role, kind, lines):
-    """Run one scenario for one role."""
-    bench = Bench(role, kind)
-    for number, line in lines:
-        bench.run(line, f"{path.name}:{number}")
-    bench.settle(f"{path.name}:{lines[-1][0]} (end)")

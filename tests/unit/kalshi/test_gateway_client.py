@@ -276,7 +276,9 @@ def test_already_exists_waits_two_heartbeat_intervals():
     """The server needs its own heartbeat timeout to notice a dead peer; after the second time somebody is asked."""
     world = started()
     world.refuse("already exists")
-    assert world.client.state == "waiting 20 s: already exists"
+    assert world.client.state == (
+        "waiting 20 s: already exists: the venue holds our last connection until its heartbeat time-out"
+    )
     assert world.client.failed == ""
     before = world.mono
     world.until_due()
@@ -454,6 +456,33 @@ def test_the_clock_skew_is_kept():
     world.venue.send("9", "37=o\x0111=a\x0139=0\x01434=1\x01102=1\x01", theirs)
     world.answer()
     assert world.client.skew_ns == 7 * SECOND
+
+
+@pytest.mark.parametrize(("ahead", "said"), [(1, "ahead of"), (-1, "behind")])
+def test_a_clock_that_is_a_second_off_is_warned_of_once_and_when_it_is_over(ahead, said):
+    """Scenario 13.2; the gate closes by the same figure at `skew_gate_ms`."""
+    world = logged_on()
+    for ms in (900, 1100, 5500, 5500, 100, 100):
+        world.mono += 6 * SECOND
+        there = Now(world.now.wall_ns + ahead * ms * MS, world.mono)
+        world.venue.send("9", "37=o\x0111=a\x0139=0\x01434=1\x01102=1\x01", there)
+        world.answer()
+        assert world.client.skew_ns == ahead * ms * MS
+    assert [text for level, text in world.logs if level == "warning"] == [
+        f"KalshiNR: the venue's clock is 1100 ms {said} ours: check the time service here",
+        "KalshiNR: the venue's clock is within 1 s of ours again",
+    ]
+
+
+def test_a_message_that_came_late_is_no_clock_that_is_off():
+    """What stood in a buffer for 6 s, beside one that did not."""
+    world = logged_on()
+    for late in (0, 6, 0):
+        world.mono += 2 * SECOND
+        there = Now(world.now.wall_ns - late * SECOND, world.mono)
+        world.venue.send("9", "37=o\x0111=a\x0139=0\x01434=1\x01102=1\x01", there)
+        world.answer()
+        assert world.client.skew_ns == 0
 
 
 def test_a_refused_message_does_not_pass_unseen():

@@ -3,8 +3,10 @@
 import datetime as dt
 import select
 import socket
+import ssl
 import threading
 import time
+import warnings
 
 import pytest
 
@@ -192,6 +194,124 @@ def test_plain_tcp_at_the_other_end_is_said_and_gets_no_fix_byte(pump, certifica
     plain.close()
     assert "does not speak TLS" in client.closed[1]
     assert b"FIXT" not in b"".join(got)
+
+
+def raw_server(context):
+    """A TLS server of the test's own; returns (port, list that gets what came decrypted, thread)."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    got = []
+
+    def serve():
+        conn, _ = listener.accept()
+        conn.settimeout(5)
+        try:
+            with context.wrap_socket(conn, server_side=True) as tls_conn:
+                got.append(tls_conn.recv(65536))
+        except OSError as error:
+            got.append(error)
+        finally:
+            conn.close()
+            listener.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    return listener.getsockname()[1], got, thread
+
+
+@pytest.mark.parametrize("wrong", ["unknown authority", "wrong name", "expired", "pin"])
+def test_no_fix_byte_reaches_a_peer_that_failed(pump, certificates, tmp_path, wrong):
+    """What is written while the link is not open goes nowhere, and a failed link never opens."""
+    directory, ca, name, pins = certificates, certificates / "ca.pem", "127.0.0.1", ()
+    if wrong == "unknown authority":
+        keys.make_certificates(str(tmp_path), ["127.0.0.1"])
+        ca = tmp_path / "ca.pem"
+    elif wrong == "wrong name":
+        name = "fix.example.org"
+    elif wrong == "expired":
+        old = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+        keys.make_certificates(str(tmp_path), ["127.0.0.1"], now=old, days=10)
+        directory, ca = tmp_path, tmp_path / "ca.pem"
+    else:
+        pins = ("ab" * 32,)
+    context = tls.server_context(str(directory / "server.pem"), str(directory / "server.key"))
+    port, got, thread = raw_server(context)
+    client = End(pump, "client")
+    client.link.connect("127.0.0.1", port, tls.client_context(str(ca)), name, pins)
+    while client.closed is None:
+        client.link.write(b"8=FIXT.1.1|35=A")
+        pump.until(lambda: client.closed is not None or pump.links)
+        for fd, events in pump.poll.poll(20):
+            if fd in pump.links:
+                pump.links[fd].on_poll(events)
+    thread.join(5)
+    assert not client.opened and client.closed[0] is False
+    assert not [data for data in got if isinstance(data, bytes) and data], got
+
+
+def test_the_server_is_asked_for_by_name(pump, certificates):
+    """SNI: the configured server_name, or the host."""
+    asked = []
+    context = tls.server_context(str(certificates / "server.pem"), str(certificates / "server.key"))
+    context.sni_callback = lambda _socket, name, _context: asked.append(name)
+    for host, name in (("localhost", ""), ("127.0.0.1", "localhost")):
+        port, got, thread = raw_server(context)
+        client = End(pump, "client")
+        client.link.connect(host, port, tls.client_context(str(certificates / "ca.pem")), name)
+        pump.until(lambda client=client: client.opened)
+        client.link.write(b"hello")
+        thread.join(5)
+        assert got == [b"hello"]
+        client.link.close("done")
+    assert asked == ["localhost", "localhost"]
+
+
+def test_a_peer_without_tls_1_2_is_refused_and_said(pump, certificates):
+    """Minimum 1.2, whatever the system's default is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(str(certificates / "server.pem"), str(certificates / "server.key"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    port, got, thread = raw_server(context)
+    client = End(pump, "client")
+    client.link.connect("127.0.0.1", port, tls.client_context(str(certificates / "ca.pem")), "127.0.0.1")
+    pump.until(lambda: client.closed)
+    thread.join(5)
+    assert not client.opened
+    assert "TLS 1.2" in client.closed[1]
+    assert not [data for data in got if isinstance(data, bytes) and data], got
+
+
+def test_a_client_context_takes_nothing_older_than_tls_1_2_and_checks_names(certificates):
+    context = tls.client_context(str(certificates / "ca.pem"))
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+def test_a_peer_that_closes_amid_the_handshake_is_said(pump, certificates):
+    """Not a TLS error in words of the library."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        conn, _ = listener.accept()
+        conn.recv(65536)
+        conn.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    client = End(pump, "client")
+    client.link.connect(
+        "127.0.0.1", listener.getsockname()[1], tls.client_context(str(certificates / "ca.pem")), "127.0.0.1"
+    )
+    pump.until(lambda: client.closed)
+    thread.join(5)
+    listener.close()
+    assert client.closed == (
+        False,
+        "the other end closed the connection before TLS was up; check host and port",
+    )
 
 
 def test_nobody_listening_is_refused_with_the_reason(pump, certificates):
