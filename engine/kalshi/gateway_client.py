@@ -56,7 +56,7 @@ _SIGNATURE_PROBLEM, _COMP_ID_PROBLEM = 8, 9  # SessionRejectReason(373)
 _TAG_PROBLEMS: Final = frozenset({0, 2, 3})
 # Texts of refused Logons that the same Logon would meet again; the venue documents none, so by their words.
 _SIGNATURE_ADVICE: Final = "check that key_file is the private key of key_id"
-_COMP_ID_ADVICE: Final = "check target_comp_id and key_id"
+_COMP_ID_ADVICE: Final = "check target_comp_id, port and key_id"
 _KEY_ADVICE: Final = "check that key_id is a margin FIX key that may use this session"
 _HOPELESS: Final = (
     ("signature", _SIGNATURE_ADVICE),

@@ -4,13 +4,17 @@ import json
 import os
 import socket
 import ssl
+import time
 from typing import TYPE_CHECKING, Any
 
 from engine.common.actor import LinkEvent
+from engine.common.clock import SECOND
 from engine.config import SessionConfig
 from engine.errors import ConfigError, KeyFileError
+from engine.kalshi.reconnect import LOGONS_MAX, LOGONS_WINDOW_NS
 from engine.net.link import Link, Listener
 from engine.net.tls import client_context, server_context
+from engine.runtime.logons import LogonTimes
 
 if TYPE_CHECKING:
     from engine.runtime.process import ProcessRuntime
@@ -39,6 +43,8 @@ class Links:
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._sessions: dict[str, SessionConfig] = {}
         self._accepted = 0
+        self.logons = LogonTimes(os.path.join(runtime.run_dir, "state"))
+        self.mono_ns = time.monotonic_ns
         self.closing: dict[str, str] = {}
         self.deferred: list[tuple[str, str]] = []
 
@@ -57,6 +63,11 @@ class Links:
                 self.deferred.append((name, "the embedded venue isn't listening yet"))
                 return
             host, port = endpoint["host"], endpoint["port"]
+        wait_ns = self.logons.wait_ns(name, self.mono_ns())
+        if wait_ns > 0:
+            text = f"{LOGONS_MAX} Logons in the last {LOGONS_WINDOW_NS // SECOND} s already"
+            self.deferred.append((name, f"{text}: the next one waits {wait_ns / SECOND:.1f} s"))
+            return
         old = self._links.pop(name, None)
         if old is not None:
             old.abort("a new connection takes its place")
@@ -80,9 +91,14 @@ class Links:
             if was_open or opened is LinkEvent.CONNECTED:
                 runtime.link_event(name, LinkEvent.DISCONNECTED if was_open else LinkEvent.REFUSED, reason)
 
+        def on_open() -> None:
+            if opened is LinkEvent.CONNECTED:
+                self.logons.note(name, self.mono_ns())
+            runtime.link_event(name, opened, address)
+
         link = Link(
             name,
-            on_open=lambda: runtime.link_event(name, opened, address),
+            on_open=on_open,
             on_bytes=lambda data: runtime.link_bytes(name, data),
             on_closed=on_closed,
             watch=lambda target, fd, events: runtime.watch_fd(fd, events, target.on_poll),

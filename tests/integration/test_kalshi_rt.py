@@ -89,7 +89,9 @@ def _exec_ids(engine, actor):
 def test_the_next_run_goes_on_with_the_numbers_of_the_last(engine, launch):
     """A stop and a start are no reset either."""
     last = numbers(engine)[-1]
-    again = launch("--plain", "--json", "--for", "3s", run=engine.run, changes=FAST | RT)
+    again = launch("--plain", "--json", run=engine.run, changes=FAST | RT)
+    again.until_trading(30)  # it may have to wait: three Logons in ten seconds are the most
+    again.interrupt()
     assert again.wait(40) == 0, again.said
     assert numbers(again)[-1] > last and "|141=" not in sent(again, "A")[-1]
     assert again.summary()["clean"] is True

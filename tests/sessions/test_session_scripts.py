@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sessions.ends import OrderEntryEnd, VenueEnd
 from sessions.script_runner import Bench, load
-from unit.order_entry.conftest import config_of
+from unit.order_entry.conftest import Rig
 from unit.venue.venue_world import World, config
 
 HERE = Path(__file__).parent
@@ -28,7 +28,7 @@ def end_of(role, kind):
     """Return what plays the role: a session, order entry as a whole, or the venue's gateways."""
     match role:
         case "O":
-            return OrderEntryEnd(kind, lambda changes: config_of(changes, {}, None, None))
+            return OrderEntryEnd(kind, lambda changes: Rig(session=changes).config)
         case "V":
             return VenueEnd(kind, lambda changes, wall: World(config(**changes), now=wall))
         case _:

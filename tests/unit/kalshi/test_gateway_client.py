@@ -298,8 +298,8 @@ def test_already_exists_waits_two_heartbeat_intervals():
     ("text", "advice"),
     [
         ("invalid signature", "check that key_file is the private key of key_id"),
-        ("unknown SenderCompID(49)", "check target_comp_id and key_id"),
-        ("incorrect TargetCompID(56): this is KalshiDC", "check target_comp_id and key_id"),
+        ("unknown SenderCompID(49)", "check target_comp_id, port and key_id"),
+        ("incorrect TargetCompID(56): this is KalshiDC", "check target_comp_id, port and key_id"),
         (
             "this API key may not use KalshiNR",
             "check that key_id is a margin FIX key that may use this session",
