@@ -447,6 +447,12 @@ class Strategy:
     def on_latched(self, halted: bool, why: str) -> None:
         """The guard halted this strategy (no new order is sent) or armed it again."""
 
+    def on_order_entry(self, up: bool, why: str) -> None:
+        """Order entry was lost, or is back: while it is not there no request leaves, and what rests stays as it is.
+
+        Told within half a second. `up` is False as well while it is there but not ready, a lost session say.
+        """
+
     def on_stop(self) -> None:
         """The engine stops: the last callback; new orders are refused from here on, cancels pass."""
 

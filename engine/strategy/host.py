@@ -62,6 +62,7 @@ from engine.strategy.tape import OrderChange, TapeReader
 TICK_NS: Final = 200 * MS  # WorkerBeat, and everything that is looked after in passing
 ASK_AGAIN_NS: Final = 500 * MS
 CANCEL_AGAIN_NS: Final = SECOND
+ORDER_ENTRY_SILENT_NS: Final = 400 * MS  # four beats
 SETTLE_SPARE_NS: Final = SECOND  # beyond the ages at which guard and order entry refuse an intent
 
 
@@ -115,6 +116,8 @@ class StrategyHost(Actor):
         self._tape_asked_ns = 0
         self._settle_asked_ns: int | None = None
         self._cancelled_ns = 0
+        self._order_entry_ns: int | None = None  # when its last beat came
+        self._order_entry_lost = ""
         self.counters = dict.fromkeys(("updates", "trades", "books_told", "fills", "refused"), 0)
         self.strategy = self._make(
             short, strategy_class, strategy_config(short, strategy_class, settings.config)
@@ -296,6 +299,7 @@ class StrategyHost(Actor):
                     self._dirty[message.symbol] = self.feed.views[message.symbol]
                     self._tell_states(self.feed.states(message))
             case TapeBeat():
+                self._on_order_entry_beat(message, now)
                 self.tape.beat(message.strategies)
                 self._look_after_tape(now)
             case TapeReplay(strategy=slot) if slot == self.slot:
@@ -311,6 +315,21 @@ class StrategyHost(Actor):
                 self._on_latched(message)
             case _:
                 pass
+
+    def _on_order_entry_beat(self, beat: TapeBeat, now: Now) -> None:
+        self._order_entry_ns = now.mono_ns
+        self._tell_order_entry("" if beat.ready else beat.detail or beat.session)
+
+    def _tell_order_entry(self, lost: str) -> None:
+        before, self._order_entry_lost = self._order_entry_lost, lost
+        if bool(before) != bool(lost):
+            self._call("on_order_entry", not lost, lost)
+
+    def _watch_order_entry(self, now: Now) -> None:
+        heard_ns = self._order_entry_ns
+        if heard_ns is not None and now.mono_ns - heard_ns >= ORDER_ENTRY_SILENT_NS:
+            self._order_entry_ns = None
+            self._tell_order_entry("order entry is silent")
 
     def _on_orders_snapshot(self, message: OrdersSnapshot, now: Now) -> None:
         first = not self.tape.known
@@ -329,6 +348,8 @@ class StrategyHost(Actor):
             return
         self.started = True
         self._call("on_start")
+        if self._order_entry_lost:
+            self._call("on_order_entry", False, self._order_entry_lost)
         self._dirty = {symbol: view for symbol, view in self.feed.views.items() if view.valid}
 
     def _on_latched(self, message: StrategyLatched) -> None:
@@ -370,6 +391,7 @@ class StrategyHost(Actor):
         self.ctx.step(now)
         for name in self.ctx.due_timers():
             self._call("on_timer", name)
+        self._watch_order_entry(now)
         if now.mono_ns >= self._tick_at:
             self._tick(now)
         self._set_deadline()
@@ -380,6 +402,8 @@ class StrategyHost(Actor):
             self.deadline = min(self._tick_at, *(timer.due_ns for timer in timers.values()))
         else:
             self.deadline = self._tick_at
+        if self._order_entry_ns is not None:
+            self.deadline = min(self.deadline, self._order_entry_ns + ORDER_ENTRY_SILENT_NS)
 
     def _tick(self, now: Now) -> None:
         self._tick_at = now.mono_ns + TICK_NS
@@ -464,7 +488,9 @@ class StrategyHost(Actor):
             state = "STARTING"
         else:
             state = "READY" if waiting else "TRADING"
-        detail = self.ctx.latched or ("waiting for order entry's snapshot" if not self.tape.known else "")
+        detail = self.ctx.latched or (
+            "waiting for order entry's snapshot" if not self.tape.known else self._order_entry_lost
+        )
         if not detail and waiting:
             detail = f"no usable book: {', '.join(waiting)}"
         metrics: dict[str, int | float] = {

@@ -68,6 +68,9 @@ class Recording(Strategy):
     def on_latched(self, halted, why):
         self.seen.append(("latched", halted, why))
 
+    def on_order_entry(self, up, why):
+        self.seen.append(("order entry", up, why))
+
     def on_stop(self):
         self.seen.append("stop")
 
@@ -518,6 +521,49 @@ def test_late_fill_of_an_ended_order_moves_the_position():
     assert harness.position(BTC) == 100
 
 
+# -- order entry comes and goes
+
+
+def oe_beat(harness, *, ready=True, detail=""):
+    harness.deliver(
+        "oe.tape", TapeBeat(tape_no=0, mono_ns=1, session="logged on", ready=ready, detail=detail)
+    )
+
+
+def test_the_loss_of_order_entry_is_told_within_half_a_second_and_its_return_too():
+    """Once each; nothing is said before it was ever heard."""
+    harness = begun()
+    harness.advance(2)
+    oe_beat(harness)
+    seen(harness)
+    harness.advance(0.39)
+    assert seen(harness) == []
+    harness.advance(0.02)
+    assert seen(harness) == [("order entry", False, "order entry is silent")]
+    harness.advance(3)
+    assert seen(harness) == []
+    oe_beat(harness)
+    assert seen(harness) == [("order entry", True, "")]
+
+
+def test_an_order_entry_that_is_not_ready_is_told_with_its_reason():
+    """A lost session, say; another reason is no news."""
+    harness = begun()
+    seen(harness)
+    oe_beat(harness, ready=False, detail="KalshiNR is connecting")
+    oe_beat(harness, ready=False, detail="finding out about 2 orders")
+    oe_beat(harness)
+    assert seen(harness) == [("order entry", False, "KalshiNR is connecting"), ("order entry", True, "")]
+
+
+def test_what_was_lost_before_the_start_is_told_after_it():
+    harness = Harness(Recording)
+    harness.host.start(harness.now)
+    oe_beat(harness, ready=False, detail="journal")
+    harness.deliver("oe.ask", OrdersSnapshot(tape_no=0, strategy=SLOT))
+    assert seen(harness)[:2] == ["start", ("order entry", False, "journal")]
+
+
 # -- errors of user code
 
 CALLBACKS = {
@@ -530,6 +576,9 @@ CALLBACKS = {
     "on_timer": lambda h: (h.host.ctx.set_timer("t", 0.01), h.advance(0.02)),
     "on_market_state": lambda h: h.state(BTC, FeedState.STALE),
     "on_latched": lambda h: h.latch(True),
+    "on_order_entry": lambda h: h.deliver(
+        "oe.tape", TapeBeat(tape_no=0, mono_ns=1, session="gone", ready=False)
+    ),
     "on_stop": lambda h: h.stop(),
 }
 
