@@ -100,15 +100,24 @@ def _of_trades(
     return Differences(found, -1 if others else money)
 
 
-def between_reports(here: ReportCopy, there: ReportCopy, names: tuple[str, str]) -> Differences:
-    """Compare two reports of the venue under one ExecID; `names`: what to call their witnesses."""
+def between_reports(
+    here: ReportCopy, there: ReportCopy, names: tuple[str, str], *, loose: bool = False
+) -> Differences:
+    """Compare two reports of the venue under one ExecID.
+
+    Args:
+        names: what to call their witnesses.
+        loose: one of them is put together from a journal: any id of the order will do.
+    """
     found = []
     one, two = names
     kinds = EXEC_TYPES.get(here.exec_type), EXEC_TYPES.get(there.exec_type)
     if here.exec_type != there.exec_type and not _ENDS.issuperset(kinds):
         found.append(f"ExecType {one} {here.exec_type}, {two} {there.exec_type}")
+    ids = {here.cl_ord_id, here.orig_cl_ord_id} & {there.cl_ord_id, there.orig_cl_ord_id} - {""}
+    if here.cl_ord_id != there.cl_ord_id and here.cl_ord_id and there.cl_ord_id and not (loose and ids):
+        found.append(f"ClOrdID {one} {here.cl_ord_id}, {two} {there.cl_ord_id}")
     for name, a, b in (
-        ("ClOrdID", here.cl_ord_id, there.cl_ord_id),
         ("OrderID", here.order_id, there.order_id),
         ("Symbol", here.symbol, there.symbol),
         ("TrdMatchID", here.trd_match_id, there.trd_match_id),

@@ -25,6 +25,7 @@ from typing import Final
 
 from engine.common.ids import SLOT_FOREIGN, slot_of
 from engine.drop_copy import breaks as brk
+from engine.drop_copy.beginnings import guesses
 from engine.drop_copy.breaks import Breaks, Tolerance, id_of
 from engine.drop_copy.differences import EXEC_TYPES, REPORT_KINDS, SHOWN_THERE, differences
 from engine.drop_copy.keys import Key, key_of, text_of
@@ -101,6 +102,7 @@ class Reconciler:
         self._covered: dict[Key, None] = {}
         self._own_ids: dict[str, None] = {}
         self._first_wall_ns = 0
+        self._first_sent_ns = 0
         self._orders: dict[str, None] = {}
         self._knows_orders = True
         self._knows_all = False
@@ -172,6 +174,7 @@ class Reconciler:
             self._knows_all = event.tape_no == 1
         if kind in _SENT:
             self.submitted = True
+            self._first_sent_ns = self._first_sent_ns or event.wall_ns
             if kind is EventKind.SUBMITTED:
                 self._orders[event.order] = None
                 if len(self._orders) > _ORDERS_MAX:
@@ -280,6 +283,7 @@ class Reconciler:
         self.tape = {}
         self._own_ids = {}
         self._first_wall_ns = wall_ns
+        self._first_sent_ns = 0
         self.begun_anew = True
 
     # ---- witness two: drop copy
@@ -297,9 +301,14 @@ class Reconciler:
             if marks:
                 plans.append(self._from_marks(index, marks))
                 continue
-            oldest = text_of(min(key for key in self.tape if key[2] == index))
-            # With a whole session since a proven beginning, the first report on the tape is the first there is.
-            plans.append([Begin(oldest)] if clean or index else [Begin(ORIGIN), Begin(oldest, hole=True)])
+            first = min(key for key in self.tape if key[2] == index)
+            # With a whole session since a proven beginning, the first report on the tape should be the first there is;
+            # what the venue issued and did not send lies before it, but not before our first request.
+            whole = clean or bool(index)
+            transact_ns = self.tape[first].event.transact_ns
+            begins = [] if whole else [Begin(ORIGIN)]
+            begins += guesses(first, transact_ns, self._first_sent_ns, whole=whole)
+            plans.append([*begins, Begin(text_of(first), hole=not whole)])
         if not plans and self.submitted and not clean:
             plans.append([Begin(ORIGIN)])
         return plans

@@ -51,6 +51,7 @@ class SweepEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
         tape_no: tape number seen at its end.
         order_journal_no, order_journal_head: row and hash (hex) up to which order entry had last said that its journal was
             committed: a journal that ends before, or has another row there, was cut or written anew.
+        heard: reports that the listener heard in this life, -1 without one.
     """
 
     no: int
@@ -66,6 +67,7 @@ class SweepEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     tape_no: int = 0
     order_journal_no: int = 0
     order_journal_head: str = ""
+    heard: int = -1
 
 
 class ExecutionAssigned(

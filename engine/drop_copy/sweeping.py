@@ -11,7 +11,7 @@ from typing import Final
 from engine.common.actor import Outbox
 from engine.common.clock import SECOND, Now
 from engine.config import Config
-from engine.drop_copy.gaps import Gaps
+from engine.drop_copy.gaps import NOT_ENABLED, Gaps
 from engine.drop_copy.queries import BEGIN_TOO_SMALL, EventResendQuery, QueryState
 from engine.drop_copy.reconciler import Reconciler
 from engine.drop_copy.records import SweepEnded, WatermarkMoved
@@ -65,6 +65,7 @@ class Sweeper:
         self._interval_ns = request_interval_ns(config.rate)
         self._request_ns = 0
         self._logons_swept = 0
+        self._one_witness = False  # an operator knows that drop copy is not there
 
     def step(self, now: Now, *, final: bool) -> None:
         """Go on with the sweep in progress, or begin one that is due; `final`: the engine ends, sweep once more."""
@@ -98,6 +99,7 @@ class Sweeper:
         self.wants.accepted = self.tape.beat.sweep_wanted if self.tape.beat is not None else 0
         self.not_before_ns = now.mono_ns
         self.first_done = True
+        self._one_witness = True
         self.confirmed_wall_ns = now.wall_ns  # by the operator's word
         self.give_up()  # it asked from what is past now
         self._record_watermark(now.wall_ns)
@@ -246,6 +248,7 @@ class Sweeper:
             self.first_done = True
             self.confirmed_wall_ns = sweep.began.wall_ns
         if complete:
+            self._one_witness = False
             self.wants.answered(sweep.wanted, now.mono_ns)
         self.detail = reason or hole
         self._record_end(sweep, now, complete=complete, reason=gap or hole or reason, recovered=len(fresh))
@@ -293,7 +296,7 @@ class Sweeper:
             self.first_done = True
             self.confirmed_wall_ns = sweep.began.wall_ns
             text = f"quiet: the last execution {self.reconciler.watermark} is older than drop copy looks back"
-        elif not sweep.clean:
+        elif not sweep.clean or (reason == NOT_ENABLED and not self._one_witness):
             begin = sweep.begins[min(sweep.at, len(sweep.queries) - 1)] if sweep.queries else ""
             self.gaps.open(begin, text, now.wall_ns, self.proven_until_ns, reason=reason)
         elif text != self.detail:
@@ -308,6 +311,7 @@ class Sweeper:
         self.final_done = self.final_done or sweep.final
         self._publish_breaks()
         beat = self.tape.beat
+        listener = self.reconciler.listener
         self.out.record(
             SweepEnded(
                 no=sweep.no,
@@ -323,6 +327,7 @@ class Sweeper:
                 tape_no=self.tape.tape_no,
                 order_journal_no=beat.journal_no if beat is not None else 0,
                 order_journal_head=beat.journal_head if beat is not None else "",
+                heard=listener.count if listener is not None else -1,
             )
         )
 

@@ -7,6 +7,19 @@ from typing import Final
 _SUB_BITS: Final = 4
 _SUB: Final = 1 << _SUB_BITS
 _BUCKETS: Final = 64 * _SUB
+SHARES: Final = (
+    10,
+    50,
+    100,
+    250,
+    500,
+    750,
+    900,
+    950,
+    990,
+    999,
+    1000,
+)  # quantiles of a distribution, in 1/1000
 
 
 class Histogram:
@@ -38,12 +51,40 @@ class Histogram:
         for index, count in enumerate(self._counts):
             left -= count
             if left <= 0 and count:
-                if index < _SUB:
-                    return index
-                shift = (index >> _SUB_BITS) - 1
-                low = (_SUB + (index & (_SUB - 1))) << shift
-                return min(low + (1 << shift >> 1), self.maximum)
+                return self._middle(index)
         return self.maximum
+
+    def _middle(self, index: int) -> int:
+        if index < _SUB:
+            return index
+        shift = (index >> _SUB_BITS) - 1
+        low = (_SUB + (index & (_SUB - 1))) << shift
+        return min(low + (1 << shift >> 1), self.maximum)
+
+    def quantiles(self, shares: tuple[int, ...]) -> dict[int, int]:
+        """Return the quantiles at shares in 1/1000, ascending, in one pass; empty when nothing was counted."""
+        found: dict[int, int] = {}
+        if not self.count:
+            return found
+        seen, at = 0, 0
+        for index, count in enumerate(self._counts):
+            if not count:
+                continue
+            seen += count
+            while at < len(shares) and seen * 1000 >= self.count * shares[at]:
+                found[shares[at]] = self._middle(index)
+                at += 1
+            if at == len(shares):
+                break
+        return found
+
+    def distribution(self, name: str) -> dict[str, int]:
+        """Return a distribution of ns as metrics in us: p50, p99, a quantile for each of `SHARES`, and the count."""
+        found = self.quantiles(SHARES)
+        metrics = {f"{name}_p50_us": found[500] // 1000, f"{name}_p99_us": found[990] // 1000}
+        metrics.update({f"{name}_q{share}": ns // 1000 for share, ns in found.items()})
+        metrics[f"{name}_count"] = self.count
+        return metrics
 
     def clear(self) -> None:
         """Forget everything."""
@@ -80,7 +121,7 @@ class Counters:
                 found[f"{name}_p50_us"] = histogram.quantile(0.5) // 1000
                 found[f"{name}_p99_us"] = histogram.quantile(0.99) // 1000
         if self.tick_to_trade.count:
-            found["tick_to_trade_count"] = self.tick_to_trade.count
+            found.update(self.tick_to_trade.distribution("tick_to_trade"))
         for name in ("turned_away", "discarded", "malformed", "refused_sends"):
             if getattr(self, name):
                 found[name] = getattr(self, name)

@@ -32,6 +32,7 @@ from engine.runtime.conditions import Conditions, Known
 from engine.runtime.environment import child_environment
 from engine.runtime.plain_text import plain
 from engine.runtime.run_dir import RunDirLock
+from engine.runtime.samples import Sampler
 
 BEAT_NS: Final = 250_000_000
 SILENT_NS: Final = 1 * SECOND
@@ -150,6 +151,7 @@ class Supervisor:
         self._next_tell = 0
         self._signals = 0
         self._next_beat = 0
+        self._sampler = Sampler(run_dir)
         make_bus_directory(run_dir)
         self.alerts = Alerts(config, lambda level, text: self.say(level, "alerts", text))
         self._conditions = Conditions(config.alerts.unknown_s, config.alerts.again_s, self.started_ns)
@@ -190,6 +192,7 @@ class Supervisor:
                 signal.signal(number, handler)
             self._bus.close()
             self.alerts.close()
+            self._sampler.close()
         return self.exit_code
 
     def _on_signal(self, _number: int, _frame: object) -> None:
@@ -208,6 +211,7 @@ class Supervisor:
             self._beat(now)
             self._look_for_conditions(now)
             self.view.update(self)
+            self._sampler.step(self, now)
         if self._signals == 1 and self.phase is Phase.RUNNING:
             self.begin_stop("signal")
         if self._signals > 1 and self.phase is not Phase.DONE:

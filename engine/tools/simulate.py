@@ -27,7 +27,8 @@ import msgspec
 
 from engine import config_loader
 from engine.config import Config
-from engine.drop_copy.report.summary import Report, build_report
+from engine.drop_copy.report.model import Report
+from engine.drop_copy.report.summary import build_report
 from engine.drop_copy.report.text import render_text
 from engine.errors import EXIT_BREAKS, EXIT_FAILURE, EXIT_OK, ConfigError, UsageError
 from engine.messages.executions import OrderEvent

@@ -4,7 +4,8 @@ import msgspec
 
 from engine.common.clock import iso_time
 from engine.common.fixed_point import PRICE_TEXTS, QTY_TEXTS, format_money
-from engine.drop_copy.report.summary import Line, Proof, Report
+from engine.drop_copy import breaks as brk
+from engine.drop_copy.report.model import CLASSES, BreakRecord, Line, MoneyProof, Proof, Report
 from engine.messages.reconciliation import BreakNote
 
 _RESTING_SHOWN = 20
@@ -21,9 +22,11 @@ def render_text(report: Report) -> str:
     parts = [_head(report)]
     lines = [line for line in report.lines if line.strategy > 0 or line.orders or line.fills or line.qty]
     if lines:
-        parts.append(_table(_line_rows(lines), left=2))
+        parts.append(_table(_line_rows([*lines, *report.account]), left=2))
     if report.proofs:
         parts.append(_table(_proof_rows(report.proofs), left=1))
+    if any(not row.ok or row.funding for row in report.money):
+        parts.append(_table(_money_rows(report.money), left=1))
     parts.append(_witnesses(report))
     if report.resting:
         parts.append(_resting(report))
@@ -32,29 +35,72 @@ def render_text(report: Report) -> str:
     return "\n\n".join(parts)
 
 
-def render_breaks(report: Report) -> str:
-    """Return the open breaks, one a line."""
-    if not report.break_list:
-        return "no open breaks"
-    rows = [["open break", "market", "ExecID", "what"]]
+def render_breaks(report: Report, *, ended: bool = False) -> str:
+    """Return the open breaks, one a line; `ended`: those that ended, too."""
+    notes = [*report.break_list, *(report.ended if ended else [])]
+    if not notes:
+        return "no breaks" if ended else "no open breaks"
+    rows = [["break", "severity", "status", "first seen", "market", "ExecID", "what"]]
     rows += [
-        [note.break_id, note.symbol, note.exec_id, note.text] for note in report.break_list[:_BREAKS_SHOWN]
+        [
+            note.break_id,
+            note.severity or "-",
+            note.status,
+            iso_time(note.first_ns or note.wall_ns),
+            note.symbol,
+            note.exec_id,
+            note.text,
+        ]
+        for note in notes[:_BREAKS_SHOWN]
     ]
-    text = _table(rows, left=4)
-    more = len(report.break_list) - _BREAKS_SHOWN
-    return f"{text}\n... and {more} more" if more > 0 else text
+    text = _table(rows, left=7)
+    more = len(notes) - _BREAKS_SHOWN
+    return f"{text}\n... and {more} more: --json has them all" if more > 0 else text
+
+
+def break_record(note: BreakNote, history: list[BreakNote]) -> BreakRecord:
+    """Return a break with its history, for programs."""
+    entries = history or [note]
+    return BreakRecord(
+        id=note.break_id,
+        kind=note.kind,
+        severity=note.severity,
+        status=note.status,
+        first_seen=iso_time(note.first_ns or entries[0].wall_ns),
+        last_seen=iso_time(note.wall_ns),
+        market=note.symbol,
+        exec_id=note.exec_id,
+        cl_ord_id=note.cl_ord_id,
+        text=note.text,
+        amount=note.amount,
+        who=note.who,
+        history=[
+            {
+                "time": iso_time(entry.wall_ns),
+                "status": entry.status,
+                "text": entry.text,
+                "who": entry.who,
+            }
+            for entry in entries
+        ],
+    )
 
 
 def render_break(note: BreakNote, history: list[BreakNote]) -> str:
     """Return one break with everything that is known of it."""
+    first = note.first_ns or (history or [note])[0].wall_ns
     lines = [
-        f"break     {note.break_id}",
-        f"kind      {note.kind}",
-        f"status    {note.status}",
-        f"market    {note.symbol or '-'}",
-        f"ExecID    {note.exec_id or '-'}",
-        f"ClOrdID   {note.cl_ord_id or '-'}",
+        f"break      {note.break_id}",
+        f"class      {note.kind}",
+        f"severity   {note.severity or '-'}",
+        f"status     {note.status}{f' by {note.who}' if note.who else ''}",
+        f"first seen {iso_time(first)}",
+        f"market     {note.symbol or '-'}",
+        f"ExecID     {note.exec_id or '-'}",
+        f"ClOrdID    {note.cl_ord_id or '-'}",
     ]
+    if note.kind == brk.GAP:
+        lines.append(f"until      {iso_time(note.until_ns) if note.until_ns else 'goes on'}")
     lines += [f"{iso_time(entry.wall_ns)}  {entry.status}: {entry.text}" for entry in history or [note]]
     return "\n".join(lines)
 
@@ -70,6 +116,9 @@ def _head(report: Report) -> str:
         f"{report.orders} orders, {report.fills} fills, {report.open_orders} open{unknown}, "
         f"volume ${_money(report.volume)}, fees ${_money(report.fees)}, realised ${_money(report.realised)}"
     )
+    if report.period and report.period != "the whole journal":
+        lines.insert(1, f"period {report.period}")
+    lines += [f"HALTED: {scope}: {why}" for scope, why in report.latches.items()]
     return "\n".join(lines)
 
 
@@ -81,14 +130,19 @@ def _witnesses(report: Report) -> str:
         swept += f": {last.reason}" if last.reason else ""
     closed = ", ".join(f"{count} {kind}" for kind, count in report.closed_breaks.items()) or "none"
     reports = f"{report.confirmed} confirmed by both witnesses, {report.recovered} recovered, {report.foreign} foreign"
+    classes = ", ".join(f"{report.classes[name]} {name}" for name in CLASSES if name in report.classes)
     if report.unconfirmed:
         reports += f", {report.unconfirmed} newer than the watermark"
     rows = [
         ("drop copy", f"{report.sweeps} sweeps, {report.complete_sweeps} complete; last {swept}"),
+        *([("listener", f"heard {report.listener} reports")] if report.listener is not None else []),
         ("reports", reports),
+        ("by class", classes or "none"),
         ("watermark", report.watermark or "none"),
         ("breaks that ended", closed),
+        *([("explained", f"{report.explained} by an operator")] if report.explained else []),
         ("order journal", f"{report.order_journal_rows} rows, head {report.order_journal_head or '-'}"),
+        *([("report hash", report.report_hash)] if report.report_hash else []),
     ]
     return "\n".join(f"{name:<18}{text}" for name, text in rows)
 
@@ -125,6 +179,8 @@ def _line_rows(lines: list[Line]) -> list[list[str]]:
             "taker",
             "fees $",
             "realised $",
+            "marked $",
+            "net $",
             "position",
         ]
     ]
@@ -139,6 +195,8 @@ def _line_rows(lines: list[Line]) -> list[list[str]]:
             QTY_TEXTS[line.taker],
             _money(line.fees),
             _money(line.realised),
+            "no mark" if line.marked is None else _money(line.marked),
+            "no mark" if line.marked is None else _money(line.net),
             QTY_TEXTS[line.qty],
         ]
         for line in lines
@@ -172,6 +230,26 @@ def _proof_rows(proofs: list[Proof]) -> list[list[str]]:
             "ok" if proof.ok else "DIFFERENT",
         ]
         for proof in proofs
+    ]
+    return rows
+
+
+def _money_rows(proofs: list[MoneyProof]) -> list[list[str]]:
+    rows = [
+        ["market", "received $", "- paid $", "= realised $", "- cost change $", "fees $", "funding $", ""]
+    ]
+    rows += [
+        [
+            row.symbol,
+            _money(row.received),
+            _money(row.paid),
+            _money(row.realised),
+            _money(row.cost_change),
+            _money(row.fees),
+            _money(row.funding),
+            "ok" if row.ok else "DIFFERENT",
+        ]
+        for row in proofs
     ]
     return rows
 

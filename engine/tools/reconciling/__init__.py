@@ -1,0 +1,1 @@
+"""The parts of `scripts/reconcile`: reading journals, an operator's words, comparing files."""
