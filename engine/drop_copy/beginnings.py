@@ -1,9 +1,13 @@
-"""Where to begin to ask when nothing was ever confirmed: guesses at the ExecID clock of our first request. Pure.
+"""Where to begin to ask when nothing was ever confirmed: guesses before the oldest report that is known. Pure.
 
 The venue documents no way to ask from the beginning (venue.md section 6), only that a BeginExecID outside its window is
-refused, and ours may begin with any clock. If the clocks of its ExecIDs keep time (the oldest report that we know shows
-it: its clock, in s, ms, us or ns, is about its TransactTime), the clock of any moment is known as well. Nothing of ours
-was executed before our first request, give or take how far the two clocks may be apart.
+refused. So the session's first reports, if the venue issued and did not send them, lie before everything that is known.
+
+* If the clocks of its ExecIDs keep time (the oldest known report shows it: its clock, in s, ms, us or ns, is about its
+  TransactTime), the clock of our first request is known, and nothing of ours was executed before it, give or take how
+  far the two clocks may be apart.
+* In any case, some way back: 2**28 clocks, 2**24, and so on. The first that is answered is made better by halving
+  (`queries`), so that the whole of the venue's window is seen, as long as there is not much in it.
 """
 
 from typing import Final
@@ -14,8 +18,8 @@ from engine.drop_copy.queries import Begin
 
 _UNITS: Final = (SECOND, MS, 1000, 1)
 _APART_NS: Final = 30 * SECOND  # SendingTime's tolerance
-_BEFORE_NS: Final = (_APART_NS, 10 * SECOND, 3 * SECOND, SECOND, 300 * MS, 100 * MS, 30 * MS, 0)
 _DAY_NS: Final = 86_400 * SECOND
+_BITS: Final = (28, 24, 20, 16, 12, 8, 4)
 
 
 def guesses(first: Key, transact_ns: int, sent_ns: int, *, whole: bool) -> list[Begin]:
@@ -24,16 +28,15 @@ def guesses(first: Key, transact_ns: int, sent_ns: int, *, whole: bool) -> list[
     Args:
         first: the oldest known report's key. transact_ns: its TransactTime, 0 when not said.
         sent_ns: wall clock of our first request, 0 when not known.
-        whole: nothing that was sent can have been lost; else what lies before a guess stays unproven, unless the guess
-            is as far back as the clocks may be apart.
+        whole: nothing that was sent can have been lost; else what lies before a guess stays unproven.
     """
     clock, _, index = first
     unit = next((unit for unit in _UNITS if abs(clock * unit - transact_ns) < _DAY_NS), 0)
-    if not unit or not transact_ns or not sent_ns:
-        return []
-    begins = []
-    for before_ns in _BEFORE_NS:
-        at = clock - max(transact_ns - sent_ns + before_ns, 0) // unit
-        if 0 < at < clock:
-            begins.append(Begin(text_of((at, 0, index)), hole=not whole and before_ns < _APART_NS))
-    return begins
+    back = {1 << bits for bits in _BITS}
+    if unit and transact_ns and sent_ns:
+        back.add(max(transact_ns - sent_ns + _APART_NS, 0) // unit)
+    return [
+        Begin(text_of((clock - distance, 0, index)), hole=not whole, guess=True)
+        for distance in sorted(back, reverse=True)
+        if clock > distance
+    ]

@@ -9,6 +9,9 @@ KalshiDC answers a request with the matching ExecutionReports and then EventRese
 reports carry no reference to the request, U2 and U3 do (RefSeqNum): so only one request may be open, and when the end
 of an older one comes late (after we gave it up), everything gathered up to then was its answer and is thrown away.
 
+A begin that is a guess is made better: between the last that was refused as too small and the one that was answered lies
+where the venue's window begins, and halving finds it. The last whole answer counts.
+
 The count in U2 must equal the number of different ExecIDs that came: a report that came twice can't stand in for one
 that did not come. An answer with a wrong count proves nothing and is asked for again.
 """
@@ -18,7 +21,7 @@ from typing import Final
 
 from engine.common.clock import SECOND
 from engine.common.fixed_point import format_fixed
-from engine.drop_copy.keys import Key, key_of
+from engine.drop_copy.keys import Key, key_of, text_of
 from engine.kalshi.messages import (
     BusinessMessageReject,
     EventResendComplete,
@@ -33,6 +36,8 @@ ANSWER_TIMEOUT_NS: Final = 10 * SECOND  # since the request or the last report o
 BACKOFF_FIRST_NS: Final = SECOND
 BACKOFF_MAX_NS: Final = 30 * SECOND
 ATTEMPTS_MAX: Final = 6
+HALVINGS_MAX: Final = 40
+_HALVED_REPORTS_MAX: Final = 300  # of an answer that is asked for again, longer
 
 TOO_MANY_REQUESTS: Final = 1
 SERVER_ERROR: Final = 2
@@ -60,13 +65,19 @@ class QueryState(StrEnum):
 
 
 class Begin:
-    """A BeginExecID to ask with; `hole` when what lies before it stays unproven if it is the one that is answered."""
+    """A BeginExecID to ask with.
 
-    __slots__ = ("exec_id", "hole")
+    Attributes:
+        hole: what lies before it stays unproven if it is the one that is answered.
+        guess: nobody knows whether there is anything: look for the beginning of the venue's window before it.
+    """
 
-    def __init__(self, exec_id: str, *, hole: bool = False) -> None:
+    __slots__ = ("exec_id", "guess", "hole")
+
+    def __init__(self, exec_id: str, *, hole: bool = False, guess: bool = False) -> None:
         self.exec_id = exec_id
         self.hole = hole
+        self.guess = guess
 
 
 def report_copy(report: ExecutionReport) -> ReportCopy:
@@ -128,6 +139,9 @@ class EventResendQuery:
         self._at = 0
         self._ref_seq = 0
         self._waited_ns = BACKOFF_FIRST_NS
+        self._refused: Key | None = None  # the last begin that was too small
+        self._best: tuple[Begin, dict[Key, ReportCopy], list[str]] | None = None
+        self._halvings = 0
 
     @property
     def begin(self) -> Begin:
@@ -175,7 +189,7 @@ class EventResendQuery:
             self._clear()  # the late end of a request that was given up
             return
         if message.resend_event_count == len(self.reports):
-            self.state = QueryState.DONE
+            self._answered(mono_ns)
             return
         self._again(
             f"drop copy counts {message.resend_event_count} reports, {len(self.reports)} different ones came",
@@ -194,8 +208,13 @@ class EventResendQuery:
         text = REASONS.get(reason, f"EventResendRejectReason(21004) {reason}")
         if reason in (TOO_MANY_REQUESTS, SERVER_ERROR):
             self._again(text, mono_ns)
+        elif reason == BEGIN_TOO_SMALL and self._best is not None:
+            self._refused = key_of(self.begin.exec_id)
+            self._halve(mono_ns)
         elif reason == BEGIN_TOO_SMALL and self._at + 1 < len(self._begins):
+            self._refused = key_of(self.begin.exec_id)
             self._at += 1
+            self.attempts = 0
             self.state = QueryState.WAITING
             self.not_before_ns = mono_ns
         else:
@@ -222,6 +241,37 @@ class EventResendQuery:
             self.timed_out = True
             self._again(f"no answer within {ANSWER_TIMEOUT_NS // SECOND} s", mono_ns)
 
+    def _answered(self, mono_ns: int) -> None:
+        key, refused = key_of(self.begin.exec_id), self._refused
+        few = len(self.reports) <= _HALVED_REPORTS_MAX
+        if self.begin.guess and few and key is not None and refused is not None and refused[2] == key[2]:
+            self._best = (self.begin, self.reports, self.contradictions)
+            self._halve(mono_ns)
+        else:
+            self.state = QueryState.DONE
+
+    def _halve(self, mono_ns: int) -> None:
+        assert self._best is not None, "there is an answer to be made better"
+        high, low = key_of(self._best[0].exec_id), self._refused
+        assert high is not None and low is not None, "both have been asked with"  # noqa: PT018
+        middle = (high[0] + low[0]) // 2
+        self._halvings += 1
+        if middle == low[0] or self._halvings > HALVINGS_MAX:
+            self._take_best()
+            return
+        self._begins = [Begin(text_of((middle, 0, high[2])), hole=self._best[0].hole, guess=True)]
+        self._at = 0
+        self.attempts = 0
+        self.state = QueryState.WAITING
+        self.not_before_ns = mono_ns
+
+    def _take_best(self) -> None:
+        assert self._best is not None, "there is an answer"
+        begin, self.reports, self.contradictions = self._best
+        self._begins, self._at = [begin], 0
+        self.failure, self.reason = "", 0
+        self.state = QueryState.DONE
+
     def _clear(self) -> None:
         self.reports = {}
         self.contradictions = []
@@ -236,6 +286,9 @@ class EventResendQuery:
         self._waited_ns = min(2 * self._waited_ns, BACKOFF_MAX_NS)
 
     def _fail(self, text: str, *, degraded: bool) -> None:
+        if self._best is not None:
+            self._take_best()
+            return
         self.state = QueryState.FAILED
         self.failure = text
         self.degraded = degraded

@@ -65,7 +65,9 @@ class Sweeper:
         self._interval_ns = request_interval_ns(config.rate)
         self._request_ns = 0
         self._logons_swept = 0
-        self._one_witness = False  # an operator knows that drop copy is not there
+        self._one_witness = (
+            -1
+        )  # the Logon of order entry since which an operator knows that drop copy is not there
 
     def step(self, now: Now, *, final: bool) -> None:
         """Go on with the sweep in progress, or begin one that is due; `final`: the engine ends, sweep once more."""
@@ -99,7 +101,7 @@ class Sweeper:
         self.wants.accepted = self.tape.beat.sweep_wanted if self.tape.beat is not None else 0
         self.not_before_ns = now.mono_ns
         self.first_done = True
-        self._one_witness = True
+        self._one_witness = self.wants.must
         self.confirmed_wall_ns = now.wall_ns  # by the operator's word
         self.give_up()  # it asked from what is past now
         self._record_watermark(now.wall_ns)
@@ -248,7 +250,8 @@ class Sweeper:
             self.first_done = True
             self.confirmed_wall_ns = sweep.began.wall_ns
         if complete:
-            self._one_witness = False
+            if sweep.queries:
+                self._one_witness = -1
             self.wants.answered(sweep.wanted, now.mono_ns)
         self.detail = reason or hole
         self._record_end(sweep, now, complete=complete, reason=gap or hole or reason, recovered=len(fresh))
@@ -296,7 +299,10 @@ class Sweeper:
             self.first_done = True
             self.confirmed_wall_ns = sweep.began.wall_ns
             text = f"quiet: the last execution {self.reconciler.watermark} is older than drop copy looks back"
-        elif not sweep.clean or (reason == NOT_ENABLED and not self._one_witness):
+        elif reason == NOT_ENABLED and self._one_witness == self.wants.must:
+            # The operator's word stands for what an everyday sweep would show, until a session is lost again.
+            self.wants.accepted = max(self.wants.accepted, sweep.wanted)
+        elif not sweep.clean or reason == NOT_ENABLED:
             begin = sweep.begins[min(sweep.at, len(sweep.queries) - 1)] if sweep.queries else ""
             self.gaps.open(begin, text, now.wall_ns, self.proven_until_ns, reason=reason)
         elif text != self.detail:
