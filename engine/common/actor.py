@@ -57,6 +57,9 @@ class Outbox(Protocol):
     def write(self, link: str, data: bytes, trigger_ns: int = 0) -> None:
         """Write bytes to a link. A trigger_ns (mono) makes the runtime measure trigger to bytes written."""
 
+    def unsent(self, link: str) -> int:
+        """Return how many bytes wait on a link for its peer to read, so that long answers can be given in pieces."""
+
     def record(self, entry: msgspec.Struct, *, cl_ord_id: str = "", exec_id: str = "") -> None:
         """Append to the actor's journal. A non-empty exec_id is a unique key: a second one raises in the runtime."""
 

@@ -189,6 +189,11 @@ class Link:
         """Whether bytes can be written."""
         return self._state == "open"
 
+    @property
+    def unsent(self) -> int:
+        """How many bytes wait for the peer to read."""
+        return len(self._waiting) + len(self._retry)
+
     def on_poll(self, events: int) -> None:
         """Go on: the descriptor has what the link waited for."""
         state = self._state

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 VENUE_DIRECTORY = "venue"
 ENDPOINTS_FILE = "endpoints.json"
+HANDSHAKE_S = 10.0
 
 
 def venue_endpoints(run_dir: str) -> dict[str, Any]:
@@ -45,6 +46,7 @@ class Links:
         self._accepted = 0
         self.logons = LogonTimes(os.path.join(runtime.run_dir, "state"))
         self.mono_ns = time.monotonic_ns
+        self._handshaking: dict[str, float] = {}  # accepted and not open yet, oldest first, to when it began
         self.closing: dict[str, str] = {}
         self.deferred: list[tuple[str, str]] = []
 
@@ -111,6 +113,8 @@ class Links:
         def on_accept(sock: socket.socket, address: str) -> None:
             self._accepted += 1
             name = f"{session}/{self._accepted}"
+            self._drop_silent(time.monotonic())
+            self._handshaking[name] = time.monotonic()
             link = self._links[name] = self._make(name, LinkEvent.ACCEPTED, address)
             link.accepted(sock, context)
 
@@ -118,6 +122,18 @@ class Links:
         self._listeners[session] = listener
         self._runtime.watch_fd(listener.fileno(), 1, lambda _events: listener.on_poll())
         return listener.port
+
+    def _drop_silent(self, now: float) -> None:
+        """Close accepted connections that have not finished their TLS handshake, so that they do not pile up."""
+        for name, begun in list(self._handshaking.items()):
+            link = self._links.get(name)
+            if link is None or link.is_open:
+                del self._handshaking[name]
+            elif now - begun >= HANDSHAKE_S:
+                del self._handshaking[name]
+                link.abort("no TLS handshake came")
+            else:
+                return
 
     @property
     def any_open(self) -> bool:
@@ -129,6 +145,11 @@ class Links:
         link = self._links.get(name)
         if link is not None:
             link.write(data)
+
+    def unsent(self, name: str) -> int:
+        """Return how many bytes wait on a link."""
+        link = self._links.get(name)
+        return link.unsent if link is not None else 0
 
     def close(self, name: str, reason: str) -> None:
         """Close a link after what was written."""

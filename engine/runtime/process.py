@@ -162,6 +162,10 @@ class ProcessRuntime:
         """See Outbox."""
         self._writes.append((link, data, trigger_ns))
 
+    def unsent(self, link: str) -> int:
+        """See Outbox."""
+        return self.links.unsent(link)
+
     def record(self, entry: msgspec.Struct, *, cl_ord_id: str = "", exec_id: str = "") -> None:
         """See Outbox."""
         assert self.journal is not None, f"{self.name} has no journal"

@@ -30,14 +30,14 @@ class JournalArchive:
         self._db: sqlite3.Connection | None = None
         self._decode = msgspec.msgpack.Decoder(Reported).decode
 
-    def reports(self, account: str, begin: Key, end: Key) -> list[ExecutionReport]:
-        """Return an account's reports from begin (inclusive) to end (exclusive), rejects aside, in order."""
+    def reports(self, account: str, begin: Key, end: Key, limit: int | None = None) -> list[ExecutionReport]:
+        """Return an account's first reports from begin (inclusive) to end (exclusive), rejects aside, in order."""
         if self._db is None:
             self._db = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
-        found = []
+        found: list[ExecutionReport] = []
         for (message,) in self._db.execute(_ALL_FROM, (self._row_of(self._db, begin),)):
             entry = self._decode(message)
-            if (entry.clock, entry.event) >= end:
+            if (entry.clock, entry.event) >= end or len(found) == limit:
                 break
             if entry.account == account and entry.report.exec_type != REJECTED:
                 found.append(entry.report)

@@ -124,6 +124,11 @@ class Node:
         del trigger_ns
         self._writes.append((link, data, ""))
 
+    def unsent(self, link: str) -> int:
+        """See Outbox."""
+        del link
+        return 0
+
     def record(self, entry: msgspec.Struct, *, cl_ord_id: str = "", exec_id: str = "") -> None:
         """See Outbox."""
         del cl_ord_id

@@ -92,6 +92,11 @@ class Collector:
         """Fail: a strategy has no links."""
         raise AssertionError(f"a strategy worker writes to no link: {link}, {len(data)} bytes, {trigger_ns}")
 
+    def unsent(self, link: str) -> int:
+        """See Outbox."""
+        del link
+        return 0
+
     def record(self, entry: msgspec.Struct, *, cl_ord_id: str = "", exec_id: str = "") -> None:
         """Fail: a strategy has no journal."""
         raise AssertionError(f"a strategy worker has no journal: {entry!r} {cl_ord_id} {exec_id}")

@@ -115,6 +115,7 @@ class Venue(Actor):
             self.exchange,
             self.dispatch,
             self._record_group,
+            self._cancel_all,
             this_connection_only=venue.mass_cancel_scope == "connection",
         )
         self._market_data = MarketGateway(
@@ -126,6 +127,9 @@ class Venue(Actor):
         self._touched: dict[str, Connection] = {}
         self._hold_next = 0
         self._hold_for = ""
+        self._cancelling: list[
+            tuple[Owner, int, int]
+        ] = []  # whose orders of which numbers are still being cancelled
         self._held: Report | None = None
         self._held_behind = 0
         self._held_until = 0
@@ -143,7 +147,9 @@ class Venue(Actor):
         self._restart = Restart(self._retention)  # what was collected is in place now
         for owner in self._owners.values():
             if owner.flags.cancel_on_disconnect and owner.orders:
-                self.dispatch(self.exchange.cancel_all_of(owner, now), now)
+                self._cancel_all(owner, 0, now)
+        while self._cancelling:
+            self._go_on_cancelling(now)
         if self.pauses.look(now.wall_ns):
             self.apply_pause(now)
         self._flow.start(now.mono_ns)
@@ -156,6 +162,8 @@ class Venue(Actor):
         for connection in list(self.connections.values()):
             connection.acceptor.logout("the venue stops", now)
             self._end(connection, "the venue stops", now)
+        while self._cancelling:
+            self._go_on_cancelling(now)
         self._settle(now)
         self.deadline = None
         self.stopped = True
@@ -239,6 +247,11 @@ class Venue(Actor):
             self._step_flow(now)
         for link, data in self.wire.release(now.mono_ns):
             self.out.write(link, data)
+        if self.drop_copy.due is not None and self.drop_copy.due <= now.mono_ns:
+            for connection in self.drop_copy.advance(self.out.unsent, now):
+                self._touched[connection.link] = connection
+        if self._cancelling:
+            self._go_on_cancelling(now)
         self._settle(now)
 
     # --- pauses ----------------------------------------------------------------------------------------------------
@@ -312,8 +325,9 @@ class Venue(Actor):
             deadlines.append(now.mono_ns + max(0, self.pauses.due_ns - now.wall_ns))
         if self._held is not None:
             deadlines.append(self._held_until)
-        if (due := self.wire.due) is not None:
-            deadlines.append(due)
+        deadlines += [due for due in (self.wire.due, self.drop_copy.due) if due is not None]
+        if self._cancelling:
+            deadlines.append(now.mono_ns)
         self.deadline = min(deadlines, default=None)
 
     def _put(self, connection: Connection, data: bytes, now: Now) -> None:
@@ -444,8 +458,22 @@ class Venue(Actor):
         self._market_data.gone(connection)
         if connection.read_only:
             self._listeners[owner.account].remove(connection)
+        self.drop_copy.gone(connection)
         if owner.flags.cancel_on_disconnect and owner.orders:
-            self.dispatch(self.exchange.cancel_all_of(owner, now), now)
+            self._cancel_all(owner, 0, now)
+
+    def _cancel_all(self, owner: Owner, first: int, now: Now) -> None:
+        """Cancel an owner's open orders from number `first` on, in pieces when they are many."""
+        self._cancelling.append((owner, first, self.exchange.orders_made))
+        self._go_on_cancelling(now)
+
+    def _go_on_cancelling(self, now: Now) -> None:
+        """Cancel one piece more of what was begun; nobody else waits for twenty thousand reports."""
+        owner, first, last = self._cancelling.pop(0)
+        if self.exchange.has_orders(owner, first, last):
+            self.dispatch(self.exchange.cancel_all_of(owner, now, first, last), now)
+            if self.exchange.has_orders(owner, first, last):
+                self._cancelling.append((owner, first, last))
 
     def _end(self, connection: Connection, reason: str, now: Now) -> None:
         """Close a connection after what it still has to say."""

@@ -19,6 +19,7 @@ import heapq
 from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime, time, timedelta
+from itertools import islice
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -50,6 +51,7 @@ from engine.venue.terms import Fault, Terms
 
 REMEMBER_NS: Final = 3 * 3600 * SECOND
 CLOSED_MAX: Final = 50_000
+CANCEL_PIECE: Final = 500
 _EXPIRIES_SLACK: Final = 1000
 _NEW_YORK = ZoneInfo("America/New_York")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -557,13 +559,18 @@ class Exchange:
         )
         self._reports.emit(CancelRefused(owner, reject))
 
-    def cancel_all_of(self, owner: Owner, now: Now, first: int = 0) -> list[ExchangeEvent]:
-        """Cancel an owner's open orders from number `first` on: mass cancel, or the end of a session with 8013=Y."""
+    def cancel_all_of(self, owner: Owner, now: Now, first: int, last: int) -> list[ExchangeEvent]:
+        """Cancel up to CANCEL_PIECE of an owner's open orders: mass cancel, or the end of a session with 8013=Y."""
         self.begin(now)
-        for order in list(owner.orders.values()):
-            if order.number >= first:
-                self.pull(order)
+        chosen = (order for order in owner.orders.values() if first <= order.number <= last)
+        for order in list(islice(chosen, CANCEL_PIECE)):
+            self.pull(order)
         return self.end()
+
+    @staticmethod
+    def has_orders(owner: Owner, first: int, last: int) -> bool:
+        """Tell whether an owner has open orders of these numbers."""
+        return any(first <= order.number <= last for order in owner.orders.values())
 
     def pull(self, order: Order, exec_type: str = o.CANCELED, text: str = "") -> None:
         """Take an open order out of the book and end it, inside a step."""

@@ -32,8 +32,8 @@ Key = tuple[int, int]
 class Archive(Protocol):
     """Where reports are that left memory."""
 
-    def reports(self, account: str, begin: Key, end: Key) -> list[ExecutionReport]:
-        """Return an account's reports from begin (inclusive) to end (exclusive), rejects aside, in order."""
+    def reports(self, account: str, begin: Key, end: Key, limit: int | None = None) -> list[ExecutionReport]:
+        """Return an account's first reports from begin (inclusive) to end (exclusive), rejects aside, in order."""
 
 
 class History:
@@ -92,17 +92,27 @@ class History:
 
     def select(self, account: str, begin: Key, end: Key | None, latest: Key) -> list[ExecutionReport] | int:
         """Return an account's reports from begin to end, or EventResendRejectReason(21004)."""
+        refused = self.refusal(begin, end, latest)
+        return refused if refused is not None else self.page(account, begin, end)
+
+    def refusal(self, begin: Key, end: Key | None, latest: Key) -> int | None:
+        """Return EventResendRejectReason(21004) of a range that can't be given, or None."""
         if begin < self.first:
             return BEGIN_TOO_SMALL
-        if end is not None and end > latest:
-            return END_TOO_LARGE
+        return END_TOO_LARGE if end is not None and end > latest else None
+
+    def page(
+        self, account: str, begin: Key, end: Key | None, limit: int | None = None
+    ) -> list[ExecutionReport]:
+        """Return the first `limit` of an account's reports from begin to end, both inclusive."""
         keys, reports = self._accounts.get(account, ([], []))
+        start = bisect_left(keys, begin)
         stop = len(keys) if end is None else bisect_right(keys, end)
-        recent = reports[bisect_left(keys, begin) : stop]
         if self._archive is None or account not in self._cut or not keys or begin >= keys[0]:
-            return recent
+            return reports[start:stop] if limit is None else reports[start : min(stop, start + limit)]
         until = keys[0] if end is None or end >= keys[0] else (end[0], end[1] + 1)
-        return self._archive.reports(account, begin, until) + recent
+        found = self._archive.reports(account, begin, until, limit)
+        return found + (reports[start:stop] if limit is None else reports[start:stop][: limit - len(found)])
 
     def archived(self, account: str) -> None:
         """Say that an account has older reports in the archive."""

@@ -23,6 +23,7 @@ from engine.venue import order_groups as g
 from engine.venue import refusals as r
 from engine.venue.buckets import Buckets
 from engine.venue.exchange import SUBACCOUNT_MAX, Exchange
+from engine.venue.order import Owner
 from engine.venue.order_groups import Group
 from engine.venue.reports import ExchangeEvent
 from engine.venue.sessions import CONDITIONALLY_REQUIRED, RATE_LIMITED, UNSUPPORTED_TYPE, Connection
@@ -47,16 +48,25 @@ class OrderGateway:
         exchange: where they go.
         dispatch: takes the exchange's events, in order, to sessions and journal.
         group_changed: records a group.
+        cancel_all: cancels a session's orders from a number on.
         this_connection_only: a mass cancel reaches the orders of the present connection, not the session's older ones.
     """
 
-    __slots__ = ("_dispatch", "_exchange", "_group_changed", "_this_connection_only", "mass_cancels")
+    __slots__ = (
+        "_cancel_all",
+        "_dispatch",
+        "_exchange",
+        "_group_changed",
+        "_this_connection_only",
+        "mass_cancels",
+    )
 
     def __init__(
         self,
         exchange: Exchange,
         dispatch: Callable[[list[ExchangeEvent], Now], None],
         group_changed: Callable[[Group, Now], None],
+        cancel_all: Callable[[Owner, int, Now], None],
         *,
         this_connection_only: bool = False,
     ) -> None:
@@ -64,6 +74,7 @@ class OrderGateway:
         self._this_connection_only = this_connection_only
         self._dispatch = dispatch
         self._group_changed = group_changed
+        self._cancel_all = cancel_all
         self.mass_cancels = 0
 
     def on_message(self, connection: Connection, message: Any, seq: int, buckets: Buckets, now: Now) -> None:
@@ -154,7 +165,7 @@ class OrderGateway:
         if not paused:
             # [?] "for the session": whether orders of an earlier connection are reached is not documented
             first = connection.owner.first_order if self._this_connection_only else 0
-            self._dispatch(self._exchange.cancel_all_of(connection.owner, now, first), now)
+            self._cancel_all(connection.owner, first, now)
 
     # --- order groups ----------------------------------------------------------------------------------------------
 

@@ -67,6 +67,7 @@ class Out:
         self.records = []
         self.closed = {}
         self.exec_ids = set()
+        self.waiting = {}
 
     def send(self, channel, message, to=None, topic=""):
         self.sent.append((channel, to, message))
@@ -74,6 +75,9 @@ class Out:
     def write(self, link, data, trigger_ns=0):
         assert link not in self.closed
         self.written[link] = self.written.get(link, b"") + data
+
+    def unsent(self, link):
+        return self.waiting.get(link, 0)
 
     def record(self, entry, *, cl_ord_id="", exec_id=""):
         assert exec_id not in self.exec_ids or not exec_id
