@@ -87,6 +87,40 @@ def load(path: str, overrides: list[str] | None = None, *, production: bool = Fa
     raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
 
 
+def for_venue(config: Config, overrides: list[str], name: str) -> Config:
+    """Return a configuration as the embedded venue alone needs it: overridden, its [venue] and [instruments] validated.
+
+    Args:
+        config: made in code, or loaded; its other sections are left alone. overrides: as of `load`.
+        name: what the messages begin with.
+
+    Raises:
+        ConfigError: with one line a problem.
+    """
+    data = _without_none(msgspec.to_builtins(config))
+    for override in overrides:
+        _override(data, override)
+    data["engine"]["name"], data["engine"]["environment"] = "venue", "embedded"
+    problems: list[str] = []
+    fitting = _fitting(Config, data, "", problems)
+    try:
+        found = msgspec.convert(fitting, Config, strict=True)
+    except msgspec.ValidationError as error:
+        problems = problems or [str(error)]
+    else:
+        problems += [*_market_problems(found), *_venue_problems(found)]
+        if not problems:
+            return found
+    raise ConfigError("\n".join(f"{name}: {problem}" for problem in problems))
+
+
+def _without_none(value: Any) -> Any:
+    # what is not there is absent in a file, and None in a struct
+    if isinstance(value, dict):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    return value
+
+
 def encode(config: Config) -> bytes:
     """Return the effective configuration as JSON, for the processes of an engine."""
     return msgspec.json.format(msgspec.json.encode(config), indent=1)

@@ -15,6 +15,7 @@ from engine.net import keys
 SESSIONS: Final = ("KalshiNR", "KalshiRT", "KalshiDC", "KalshiMD")
 MAIN_ACCOUNT: Final = "main"
 KEYS_FILE: Final = "keys.json"
+KEY_BITS_MIN: Final = 2048  # venue.md section 2
 
 
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +107,11 @@ def register(directory: str, api_key: str, public_key: str, account: str = MAIN_
     """
     if not api_key.isascii() or not api_key.isprintable() or "=" in api_key or not 0 < len(api_key) <= 64:
         raise KeyFileError(f"{api_key!r}: an API key is 1 to 64 printable ASCII characters without '='")
-    keys.load_public_key(public_key)
+    bits = keys.load_public_key(public_key).key_size
+    if bits < KEY_BITS_MIN:
+        raise KeyFileError(
+            f"{public_key}: has {bits} bits; the venue takes RSA keys of {KEY_BITS_MIN} and more"
+        )
     with open(public_key, "rb") as file:
         data = file.read()
     records = [record for record in load(directory) if record.api_key != api_key]

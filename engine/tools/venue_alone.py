@@ -6,6 +6,7 @@ process, without a supervisor; SIGINT and SIGTERM log every session out and end 
 
     scripts/venue                                  two markets, two accounts, keys made on the first start
     scripts/venue --config FILE                    the [venue] and [instruments] of an engine's configuration
+    scripts/venue --set KEY=VALUE                  with one key of that, or of the default, set otherwise (venue.tier=unlimited)
     scripts/venue --json                           where everything is, as one line
     scripts/venue --key API_KEY=PUBLIC_KEY_FILE    a key whose private half stays with its owner
     scripts/venue --dictionary                     the messages as QuickFIX XML; starts nothing
@@ -18,8 +19,6 @@ import os
 import sys
 import time
 from typing import Any
-
-import msgspec
 
 from engine import config_loader
 from engine.common.clock import SECOND
@@ -72,14 +71,11 @@ def default_config() -> Config:
 
 def _config(path: str, overrides: list[str]) -> Config:
     if not path:
-        if overrides:
-            raise UsageError("--set needs --config FILE: there is no key to override without one")
-        return default_config()
+        return config_loader.for_venue(default_config(), overrides, "--set")
     config = config_loader.load(path, overrides)
     if config.venue is None:
         raise ConfigError(f"{path}: venue: is missing; there is nothing to start")
-    engine = msgspec.structs.replace(config.engine, name="venue", environment="embedded")
-    return msgspec.structs.replace(config, engine=engine)
+    return config_loader.for_venue(config, [], path)
 
 
 def places(directory: str) -> dict[str, Any]:
@@ -146,7 +142,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--for", dest="duration", default="", metavar="TIME", help="end by itself after 30s ..."
     )
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a key of the configuration otherwise (venue.tier=unlimited)",
+    )
     parser.add_argument(
         "--dictionary", action="store_true", help="print the messages as QuickFIX XML and end"
     )

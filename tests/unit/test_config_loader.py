@@ -9,6 +9,7 @@ import pytest
 from engine import config_loader
 from engine.errors import EXIT_CONFIG, ConfigError
 from engine.kalshi.rate_limits import TIERS
+from engine.tools.venue_alone import default_config
 from strategies.quote_maker import QuoteMakerConfig
 
 CONFIGS = os.path.join(os.path.dirname(config_loader.__file__), os.pardir, "configs")
@@ -338,3 +339,23 @@ def test_tier_names_are_the_rate_limiters():
     """The loader stands below the dialect, so it has names of its own; they must agree."""
     assert set(config_loader.TIERS) >= set(TIERS)
     assert set(config_loader.TIERS) - set(TIERS) <= {"unlimited"}
+
+
+def test_a_venue_alone_takes_its_default_with_keys_set_otherwise_and_checks_its_own_part():
+    """`scripts/venue --set` needs no file; what it sets is checked, whatever environment the rest is for."""
+    default = default_config()
+    config = config_loader.for_venue(
+        default, ["venue.tier=unlimited", "venue.markets.BTC-PERP.levels=0"], "--set"
+    )
+    assert (config.venue.tier, config.venue.markets["BTC-PERP"].levels) == ("unlimited", 0)
+    assert config.venue.markets["ETH-PERP"] == default.venue.markets["ETH-PERP"]
+    assert config_loader.for_venue(default, [], "--set") == default
+    elsewhere = msgspec.structs.replace(
+        default,
+        engine=msgspec.structs.replace(default.engine, environment="demo"),
+        venue=msgspec.structs.replace(default.venue, tier="huge"),
+    )
+    with pytest.raises(ConfigError, match=r"^f.toml: venue.tier: 'huge' is not one of Basic,"):
+        config_loader.for_venue(elsewhere, [], "f.toml")
+    with pytest.raises(ConfigError, match=r"^--set: venue.nope: unknown key"):
+        config_loader.for_venue(default, ["venue.nope=1"], "--set")

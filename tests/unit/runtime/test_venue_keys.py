@@ -4,6 +4,8 @@ import os
 import stat
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from engine.errors import KeyFileError
 from engine.net import keys
@@ -51,3 +53,15 @@ def test_a_registered_key_replaces_itself_and_is_copied(tmp_path):
 def test_an_api_key_must_fit_into_a_fix_field(tmp_path, api_key):
     with pytest.raises(KeyFileError):
         venue_keys.register(str(tmp_path), api_key, "/nowhere")
+
+
+def test_a_key_of_fewer_than_2048_bits_is_refused(tmp_path):
+    """venue.md section 2: RSA of 2048 bits."""
+    short = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    (tmp_path / "short.pub").write_bytes(short.public_key().public_bytes(serialization.Encoding.PEM, form))
+    with pytest.raises(
+        KeyFileError, match=r"short.pub: has 1024 bits; the venue takes RSA keys of 2048 and more"
+    ):
+        venue_keys.register(str(tmp_path), "mine", str(tmp_path / "short.pub"))
+    assert venue_keys.load(str(tmp_path)) == []
