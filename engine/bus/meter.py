@@ -25,6 +25,9 @@ class Rate(NamedTuple):
 
 
 PLAIN: Final = Rate(5_000, 20_000)
+ASKING: Final = Rate(
+    50, 500
+)  # of workers, for snapshots and replays: each answer costs its giver far more than the question
 
 
 def rates_of(config: Config) -> dict[str, Rate]:

@@ -13,15 +13,20 @@ The doors lie in a directory below the system's for temporary files that others 
 by the engine's user and run directory, because a worker's user can't enter the run directory at all.
 """
 
+import ctypes
 import hashlib
 import os
 import pwd
+import resource
 import stat
 import tempfile
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from engine.config import Config
 from engine.errors import ConfigError, RunDirError
+
+PROCESSES_MAX: Final = 1024  # processes and threads of a worker's user
+_PR_SET_NO_NEW_PRIVS: Final = 38
 
 
 class Door(NamedTuple):
@@ -118,7 +123,10 @@ def become(door: Door) -> None:
     Raises:
         ConfigError: the system does not let us.
     """
+    # nothing that it starts may gain rights (setuid programs), and a fork bomb is its own user's trouble
+    ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     try:
+        resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES_MAX, PROCESSES_MAX))
         os.setgroups([])
         os.setgid(door.gid)
         os.setuid(door.uid)

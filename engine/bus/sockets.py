@@ -20,11 +20,12 @@ import msgspec
 import zmq
 import zmq.backend
 
-from engine.bus.meter import MALFORMED_COSTS, Flood, Meter, Rate, Sender
+from engine.bus.meter import ASKING, MALFORMED_COSTS, Flood, Meter, Rate, Sender
 from engine.bus.security import Door, give, make_doors_directory
 from engine.errors import NotRunningError, RunDirError
 from engine.messages.topology import CHANNELS, Channel, Pattern, role_of
 
+INTENTS: Final = "guard.orders"
 MESSAGE_BYTES_MAX: Final = 16 << 20
 _PATH_BYTES_MAX = 95
 _LINGER_MS = 300
@@ -201,7 +202,7 @@ class Bus:
         name: the process's name: its identity on ROUTER channels.
         run_dir: whose bus.
         topics: fills `{slot}` in the table's topics.
-        rates: of senders that have another than the plain one. doors: of workers that run as other users, by name.
+        rates: of workers, how much they may send to the guard. doors: of workers that run as other users, by name.
         own: the door that this process itself goes through.
 
     Raises:
@@ -235,7 +236,10 @@ class Bus:
     def _bind(self, channel: Channel, run_dir: str) -> BusSocket:
         socket = self._listener(channel)
         _bind_to(socket, endpoint(run_dir, channel.name))
-        made = BusSocket(socket, channel, binder=True, meter=Meter(self._rates))
+        rates = self._rates
+        if channel.name != INTENTS:
+            rates = dict.fromkeys(rates, ASKING)
+        made = BusSocket(socket, channel, binder=True, meter=Meter(rates))
         made.meter.elsewhere = frozenset(self._doors)
         if not self._doors or "strategy" not in channel.connected_by:
             return made
@@ -245,7 +249,7 @@ class Bus:
             _bind_to(inner, door.endpoint(channel.name))
             give(door, channel.name)
             if inner is not socket:
-                meter = Meter(self._rates, owner=door.name)
+                meter = Meter(rates, owner=door.name)
                 made.doors[door.name] = BusSocket(inner, channel, binder=True, meter=meter)
         return made
 

@@ -113,6 +113,7 @@ class Report:
                 "available": commander.budget.available(now.mono_ns),
                 "capacity": commander.budget.capacity,
                 "reserve": commander.budget.reserve,
+                "pending": commander.budget.pending,
                 "emptied": commander.budget.emptied,
             },
             "limits": {scope.text: _limits(scope) for scope in scopes},

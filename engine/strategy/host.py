@@ -309,6 +309,8 @@ class StrategyHost(Actor):
                 self._look_after_tape(now)
             case OrdersSnapshot(strategy=slot) if slot == self.slot:
                 self._on_orders_snapshot(message, now)
+            case Refused(cl_ord_id=""):  # of no one request: what was dropped in a flood, say
+                self.out.log("warning", f"{self.name}: the guard refused: {message.text}")
             case Refused():
                 self._refuse(message.cl_ord_id, message.control, message.text, message.limit, message.value)
             case StrategyLatched():

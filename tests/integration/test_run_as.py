@@ -44,6 +44,7 @@ def test_the_worker_runs_as_its_user_and_trades(engine):
         lines = dict(line.split(":\t", 1) for line in file.read().splitlines() if ":\t" in line)
     uid = str(pwd.getpwnam(NOBODY).pw_uid)
     assert lines["Uid"].split() == [uid] * 4 and lines["Groups"].split() == []
+    assert lines["NoNewPrivs"] == "1"
     engine.until_fills(3)
     orders = wait_for(
         "an order of the worker", lambda: [o for o in engine.orders().orders if o.strategy == 1]

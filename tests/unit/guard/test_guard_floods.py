@@ -49,3 +49,17 @@ def test_a_flooder_that_was_armed_and_floods_again_is_halted_again(rig):
         rig.guard.halting.arm(scope, "mended", "me", rig.now)
     flood(rig, 10)
     assert len(rig.guard.halting.kill.latches) == 1
+
+
+def test_it_is_told_for_how_long_the_oldest_unknown_order_is_unknown(rig):
+    """What the alert of old UNKNOWN orders rests on; events about it (its cancel, say) do not make it younger."""
+    order = rig.rest(price=99_00)
+    assert rig.guard.status(rig.now).metrics["unknown_ms"] == 0
+    terms = {**rig.terms(order), "leaves_qty": 100}
+    rig.event("unknown", "UNKNOWN", order.request.cl_ord_id, **terms)
+    rig.wait(2000)
+    rig.event("cancel_submitted", "UNKNOWN", order.request.cl_ord_id, request_id="oe-1", **terms)
+    rig.wait(1000)
+    assert rig.guard.status(rig.now).metrics["unknown_ms"] == 3000
+    rig.end(order)
+    assert rig.guard.status(rig.now).metrics["unknown_ms"] == 0

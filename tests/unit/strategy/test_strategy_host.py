@@ -6,7 +6,7 @@ import pytest
 from engine.common.actor import PeerEvent
 from engine.common.clock import SECOND
 from engine.errors import ConfigError
-from engine.messages.commands import CancelAll, CancelOrder, NewOrder, ReplaceOrder
+from engine.messages.commands import CancelAll, CancelOrder, NewOrder, Refused, ReplaceOrder
 from engine.messages.executions import (
     EventKind,
     OrderEvent,
@@ -379,6 +379,44 @@ def test_guard_refusal_ends_a_new_order():
     harness.refuse(harness.take_new()[0], "collar")
     assert seen(harness) == [("refused", "new", "collar", REFUSED)]
     assert (order.is_open, ctx.orders()) == (False, [])
+
+
+def test_a_refusal_of_no_one_request_touches_no_order():
+    """What was dropped in a flood is answered once for all of it: a line in the log, and every order as it was."""
+    harness = begun()
+    ctx = live(harness)
+    order = ctx.buy(BTC, 500, 194900)
+    harness.deliver("md.feed")
+    harness.accept(harness.take_new()[0])
+    seen(harness)
+    refused = Refused(
+        cl_ord_id="", control="message_rate", scope="strategy x", text="20 messages were dropped"
+    )
+    harness.deliver("guard.orders", refused)
+    assert seen(harness) == [] and order.is_open and not order.pending
+
+
+def test_where_requests_may_wait_a_newer_replace_and_a_cancel_pass_the_one_that_waits():
+    """over_budget = "queue": the guard lets the newer replace take the place of the older, and the cancel overtake it."""
+    harness = begun()
+    ctx = live(harness)
+    ctx.queues = True
+    order = ctx.sell(BTC, 500, 195100)
+    harness.deliver("md.feed")
+    harness.accept(harness.take_new()[0])
+    assert order.replace(price=195200) and order.replace(price=195300)
+    harness.deliver("md.feed")
+    older, newer = harness.take()
+    seen(harness)
+    harness.refuse(older, "superseded")
+    assert order.pending and seen(harness) == []
+    assert order.cancel() and not order.cancel()
+    harness.deliver("md.feed")
+    (cancel,) = harness.take()
+    harness.refuse(newer, "superseded")
+    assert order.pending
+    harness.accept(cancel)
+    assert not order.is_open
 
 
 def test_full_queue_to_the_guard_is_a_refusal():
