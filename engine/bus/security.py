@@ -25,7 +25,8 @@ from typing import Final, NamedTuple
 from engine.config import Config
 from engine.errors import ConfigError, RunDirError
 
-PROCESSES_MAX: Final = 1024  # processes and threads of a worker's user
+PROCESSES_MAX: Final = 128  # processes and threads of a worker's user
+FILES_MAX: Final = 128  # of each of them
 _PR_SET_NO_NEW_PRIVS: Final = 38
 
 
@@ -123,10 +124,12 @@ def become(door: Door) -> None:
     Raises:
         ConfigError: the system does not let us.
     """
-    # nothing that it starts may gain rights (setuid programs), and a fork bomb is its own user's trouble
+    # Nothing that it starts may gain rights (setuid programs); a fork bomb is its own user's trouble; and all that it can
+    # start can't open as many connections to the guard as that may hold.
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     try:
         resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES_MAX, PROCESSES_MAX))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES_MAX, FILES_MAX))
         os.setgroups([])
         os.setgid(door.gid)
         os.setuid(door.uid)

@@ -29,6 +29,7 @@ INTENTS: Final = "guard.orders"
 MESSAGE_BYTES_MAX: Final = 16 << 20
 _PATH_BYTES_MAX = 95
 _LINGER_MS = 300
+_HANDSHAKE_MS = 2000  # who connects and says nothing is cut off after so long
 Again = zmq.Again
 NOBLOCK: Final = int(zmq.NOBLOCK)
 SNDMORE: Final = int(zmq.SNDMORE)
@@ -257,6 +258,7 @@ class Bus:
         kind = zmq.PUB if channel.pattern is Pattern.PUBSUB else zmq.ROUTER
         socket = self._context.socket(kind)
         _limit(socket, channel, channel.bytes_max)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
         if kind == zmq.ROUTER:
             socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
             socket.setsockopt(zmq.ROUTER_HANDOVER, 1)

@@ -2,6 +2,7 @@
 
 import os
 import resource
+from typing import Final
 
 from engine.bus import security
 from engine.runtime import secrets_free
@@ -9,11 +10,17 @@ from engine.runtime.fix_log import FixLog
 from engine.runtime.journal import Journal, NoJournal
 from engine.runtime.process import ProcessRuntime
 
+FILES: Final = 65_536
+
 
 def harden() -> None:
-    """Files are ours alone; no core dump may hold a key."""
+    """Files are ours alone; no core dump may hold a key; connections are not short (ZeroMQ ends its process when they are)."""
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def preload() -> None:

@@ -6,6 +6,8 @@ Needs root, as `run_as` does; without root only the refusal of the configuration
 import json
 import os
 import pwd
+import resource
+import socket
 import subprocess
 import sys
 
@@ -85,6 +87,25 @@ def test_under_its_own_name_it_can_do_nothing_to_another(engine):
     found = hostile(engine.run, "own")
     assert found["controls"] and set(found["controls"]) <= {"slot", "unknown_order", "symbol"}, found
     assert engine.gate() == "TRADING"
+
+
+@root
+def test_connections_that_say_nothing_are_cut_off_and_end_nobody(engine):
+    """ZeroMQ ends its process when descriptors run out: the guard has more than a worker's user can open, for 2 s each."""
+    guard = engine.child("guard").pid
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    door = os.path.join(doors_directory(engine.run), "001.guard.orders")
+    opened = []
+    try:
+        while len(opened) < 2000:
+            raw = socket.socket(socket.AF_UNIX)
+            opened.append(raw)
+            raw.connect(door)
+        wait_for("them to be cut off", lambda: len(os.listdir(f"/proc/{guard}/fd")) < 200, 20)
+    finally:
+        for raw in opened:
+            raw.close()
+    assert engine.child("guard").pid == guard and engine.gate() == "TRADING"
 
 
 @root
