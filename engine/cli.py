@@ -112,10 +112,15 @@ def _check_strategy(argv: list[str]) -> int:
     parser.add_argument("--production", action="store_true")
     arguments = parser.parse_args(argv)
     from engine import config_loader
+    from engine.bus import security
+    from engine.runtime.child import preload
     from engine.strategy.loader import load_strategy, strategy_config
 
     config = config_loader.load(arguments.config, arguments.overrides, production=arguments.production)
     strategy = config.strategies[arguments.name]
+    if strategy.run_as and not security.problems(config):  # its code runs as nobody else, here neither
+        preload()
+        security.become(security.doors(config, config.engine.run_dir)[f"strategy.{arguments.name}"])
     strategy_config(arguments.name, load_strategy(arguments.name, strategy.strategy), strategy.config)
     return 0
 

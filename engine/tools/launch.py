@@ -17,6 +17,7 @@ from engine.net import keys
 from engine.runtime import links, run_dir, venue_keys
 from engine.runtime.alerts import Alerts
 from engine.runtime.child import harden
+from engine.runtime.environment import child_environment
 from engine.runtime.supervisor import Supervisor
 from engine.tools.live_view import PlainView, RichView
 
@@ -209,7 +210,10 @@ def check(config: Config, options: LaunchOptions) -> int:
         command = [sys.executable, "-m", "engine", "check-strategy", name, "--config", options.config_path]
         command += [part for override in options.overrides for part in ("--set", override)]
         command += ["--production"] if options.production else []
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        environment = child_environment(config.engine.pass_environment)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=60, env=environment
+        )
         if done.returncode:
             text = done.stderr.strip().splitlines()[-1:] or [f"ended with code {done.returncode}"]
             problems.append(f"strategies.{name} ({strategy.strategy}): {text[0].removeprefix('error: ')}")

@@ -114,6 +114,33 @@ def test_it_ends_in_safe_order_and_clean(engine):
     assert engine.wait(30) == 0, engine.said[-3000:]
 
 
+@root
+def test_a_check_runs_its_code_as_its_user_too(tmp_path):
+    """What `--check` loads is user code as well: it sees neither root nor the shell's secrets."""
+    package = tmp_path / "code"
+    package.mkdir()
+    seen = tmp_path / "seen"
+    seen.touch()
+    seen.chmod(0o666)
+    (package / "curious.py").write_text(
+        f"import os\nopen({str(seen)!r}, 'w').write(f'{{os.getuid()}} ' + os.environ.get('SECRET', 'none'))\n"
+        "from engine.strategy.api import Strategy\nclass Curious(Strategy):\n    pass\n"
+    )
+    for path in (package, *tmp_path.parents):
+        if str(path).startswith("/tmp/pytest"):
+            path.chmod(0o755)
+    tmp_path.chmod(0o755)
+    changes = ["strategy=curious:Curious", f"run_as={NOBODY}", "config={}"]
+    settings = [part for change in changes for part in ("--set", f"strategies.quote_maker.{change}")]
+    env = {**environment(), "SECRET": "hush", "PYTHONPATH": f"{ROOT}{os.pathsep}{package}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "engine", "launch", "configs/demo.toml", "--check", *settings],
+        capture_output=True, text=True, timeout=60, check=False, cwd=ROOT, env=env,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert seen.read_text() == f"{pwd.getpwnam(NOBODY).pw_uid} none"
+
+
 def test_a_user_that_can_not_be_is_named_at_the_start():
     done = command(
         "launch", "configs/demo.toml", "--check",
