@@ -15,6 +15,7 @@ Rules (design sections 5, 7 and 8; session scenarios 12.1 to 12.3):
 """
 
 import hashlib
+from collections import OrderedDict
 from typing import Final
 
 import msgspec
@@ -46,7 +47,7 @@ class Stored:
 
     def __init__(self) -> None:
         self.last: SessionNumbers | None = None
-        self.sent: dict[int, SentRequest] = {}
+        self.sent: OrderedDict[int, SentRequest] = OrderedDict()
 
     def take(self, entry: SessionNumbers) -> None:
         """Take in a committed entry, or one that was just recorded."""
@@ -58,7 +59,7 @@ class Stored:
         for request in entry.sent:
             self.sent[request.seq] = request
         while len(self.sent) > SENT_KEPT:
-            del self.sent[next(iter(self.sent))]
+            self.sent.popitem(last=False)
         self.last = entry
 
     def save(self) -> SessionNumbers | None:

@@ -95,3 +95,24 @@ def test_a_full_disk_leaves_the_journal_as_it_was_and_it_recovers(tmp_path):
     journal.probe()
     journal.append([Entry(Note("y"), "", None)], 9)
     assert list(journal.replay(TYPES))[-1] == Note("y")
+
+
+def test_a_database_that_turned_read_only_refuses_and_recovers(tmp_path):
+    """As after a remount: SQLite answers "attempt to write a readonly database", nothing is lost, writing goes on later."""
+    journal = filled(tmp_path / "j.sqlite", 2)
+    journal._db.execute("PRAGMA query_only = 1")
+    with pytest.raises(JournalError, match="readonly"):
+        journal.append([Entry(Note("x"), "", None), Entry(Note("y"), "", None)], 9)
+    with pytest.raises(JournalError, match="readonly"):
+        journal.probe()
+    assert (journal.no, journal.healthy) == (2, False)
+    journal._db.execute("PRAGMA query_only = 0")
+    journal.probe()
+    journal.append([Entry(Note("x"), "", None)], 9)
+    assert (journal.no, journal.healthy) == (3, True)
+
+
+def test_a_directory_that_takes_no_files_is_a_clear_error():
+    """With the file's name and the system's reason."""
+    with pytest.raises(JournalError, match=r"/proc/nowhere/j\.sqlite: can't be used as a journal"):
+        Journal("/proc/nowhere/j.sqlite")
