@@ -109,7 +109,13 @@ class Guard(Actor):
             config, out, self._record, self.exposure, self.commander, self.gate, self.workers, self.groups
         )
         self.report = Report(
-            self.exposure, self.commander, self.gate, self.halting.kill, self.workers, self.refusals
+            self.exposure,
+            self.commander,
+            self.gate,
+            self.halting.kill,
+            self.workers,
+            self.refusals,
+            self.groups,
         )
         self.flattening = Flattening(out, self.exposure, self.commander, self.gate, self.halting, self.doubts)
         self.losses = Losses(self._record, self.exposure, self.halting, self.workers, self._settle)

@@ -101,6 +101,19 @@ class OrderGroups:
         """Return what order entry said last of a strategy's group."""
         return self._status.get(slot)
 
+    def texts(self) -> dict[str, str]:
+        """Return, for people, strategy to how its group is."""
+        return {
+            self._exposure.names.get(slot, str(slot)): self._text(slot, status)
+            for slot, status in self._status.items()
+        }
+
+    def _text(self, slot: int, status: GroupStatus) -> str:
+        window, limit = self._windows.get(slot), status.limit
+        filled = window.total // 100 if window is not None else 0
+        state = f"{status.state.value} {status.group_id}".strip()
+        return f"{state}, {filled} of {limit} contracts in 15 s{f': {status.text}' if status.text else ''}"
+
     # -- the control
 
     def check(self, ask: Ask, way: Way) -> Breach | None:

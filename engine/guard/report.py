@@ -8,6 +8,7 @@ from engine.common.clock import Now
 from engine.guard.commander import Commander
 from engine.guard.exposure import Exposure
 from engine.guard.gate import Gate
+from engine.guard.groups import OrderGroups
 from engine.guard.kill_switch import KillSwitch, Sweep
 from engine.guard.lines import Line, Scope
 from engine.guard.refusals import Refusals
@@ -26,6 +27,7 @@ class Report:
         kill: KillSwitch,
         workers: Workers,
         refusals: Refusals,
+        groups: OrderGroups,
     ) -> None:
         self._exposure = exposure
         self._commander = commander
@@ -33,6 +35,7 @@ class Report:
         self._kill = kill
         self._workers = workers
         self._refusals = refusals
+        self._groups = groups
         self._encode = msgspec.msgpack.Encoder().encode
         self._names = {str(slot): name for slot, name in exposure.names.items()}
 
@@ -54,6 +57,7 @@ class Report:
             still_open=self.still_open(),
             strategies=[self._use(line) for line in self._exposure.lines.values()],
             names=self._names,
+            groups=self._groups.texts(),
         )
 
     def latches(self) -> dict[str, str]:

@@ -55,6 +55,7 @@ class GuardStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defa
         latches: scope to why. still_open: the same scopes to how many of their orders are open yet.
         cannot_cancel: what can't be cancelled now and why (an exchange pause), or empty.
         names: slot (decimal text) to strategy name.
+        groups: strategy to how its order group is, for people; only those that have one.
     """
 
     wall_ns: int
@@ -72,6 +73,7 @@ class GuardStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defa
     cannot_cancel: str = ""
     strategies: list[StrategyUse] = []
     names: dict[str, str] = {}
+    groups: dict[str, str] = {}
 
 
 GuardMessage = RefusalNote | LatchNote | GuardStatus

@@ -265,6 +265,8 @@ def _print_status(state: control.EngineState | None, guard: GuardStatus | None) 
         print(f"  halted: {scope}: {why}{f'; {still} orders still open' if still else ''}")
     if guard.cannot_cancel:
         print(f"  {guard.cannot_cancel}")
+    for name, text in guard.groups.items():
+        print(f"  order group of {name}: {text}")
     rows = [(guard.names.get(str(use.strategy), str(use.strategy)), use) for use in guard.strategies]
     rows += [("ACCOUNT", use) for use in account_uses(guard.strategies)]
     for name, use in rows:

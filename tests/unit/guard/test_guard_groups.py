@@ -188,6 +188,13 @@ def test_order_entrys_no_and_its_silence_are_answers(rig) -> None:
     assert not ok and "has not answered yet" in text
 
 
+def test_the_status_says_how_the_groups_are(rig) -> None:
+    """For `scripts/ctl status`."""
+    rig.fill(rig.rest(qty=1000), 300, 100_00)
+    text = rig.guard.report.status(rig.now).groups["alpha"]
+    assert text == f"READY {GROUP}, 3 of 10 contracts in 15 s"
+
+
 def test_what_order_entry_sends_about_groups_is_counted_in_the_mirror(make) -> None:
     rig = make(strategies__alpha__order_group_limit=10, rate__tier="Basic", rate__costs={"UOG": 20})
     rig.wait(2000)
