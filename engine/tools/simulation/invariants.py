@@ -313,6 +313,7 @@ class HaltsHold(Checker):
         self._heard: dict[tuple[int | None, str], None] = {}
         self._terms: dict[str, tuple[int, str]] = {}
         self._reducing: set[str] = set()  # only asked for members
+        self._suspect: dict[str, tuple[int | None, str]] = {}
 
     def started(self, node: Node) -> None:
         if node.name == OE:
@@ -362,7 +363,17 @@ class HaltsHold(Checker):
             and isinstance(message.request, NewOrder | ReplaceOrder)
         ):
             scope = covering(self._guard, message.strategy, message.request.symbol)
-            self.check(scope is None, f"approved {message.request.cl_ord_id} though {scope} is halted")
+            if scope is not None:
+                self._suspect[message.request.cl_ord_id] = scope
+
+    def sent(self, node: Node, channel: str, message: Any, to: str | None, topic: str) -> None:  # noqa: ARG002
+        # Halted when it was approved, and still after the commit of that step: an arming in the same batch is one.
+        if self._suspect and isinstance(message, Approved):
+            scope = self._suspect.pop(message.request.cl_ord_id, None)
+            self.check(
+                scope is None or scope not in self._guard,
+                f"approved {message.request.cl_ord_id} though {scope} is halted",
+            )
 
     def wrote(self, node: Node, link: str, data: bytes) -> None:  # noqa: ARG002
         if node.name != OE or not self._order_entry:
