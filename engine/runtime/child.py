@@ -5,7 +5,7 @@ import resource
 from typing import Final
 
 from engine.bus import security
-from engine.runtime import secrets_free
+from engine.runtime import life_points, secrets_free
 from engine.runtime.fix_log import FixLog
 from engine.runtime.journal import Journal, NoJournal
 from engine.runtime.process import ProcessRuntime
@@ -66,7 +66,10 @@ def main(name: str, run_dir: str, *, dry_run: bool = False) -> int:
     topics = {}
     if name.startswith("strategy."):
         topics["slot"] = f"{config.strategies[name.partition('.')[2]].slot:03x}"
-    runtime = ProcessRuntime(
+    runtime_class = ProcessRuntime
+    if life_points.wanted():
+        runtime_class = life_points.MortalRuntime
+    runtime = runtime_class(
         name,
         config,
         run_dir,
@@ -77,6 +80,8 @@ def main(name: str, run_dir: str, *, dry_run: bool = False) -> int:
         parent_pid=parent,
         door=door,
     )
+    if isinstance(runtime, life_points.MortalRuntime):
+        runtime.prepare()
     actor = factory.build(name, config, runtime, dry_run=dry_run)
     runtime.report_for_duty()
     return runtime.run(actor, factory.entry_types(name))

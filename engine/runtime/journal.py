@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -162,6 +162,10 @@ class Journal:
         self.healthy = True
         self._since_checkpoint += len(rows)
 
+    def on_statement(self, tell: Callable[[str], None]) -> None:
+        """Have each SQL statement told as it begins (tests)."""
+        self._db.set_trace_callback(tell)
+
     def probe(self) -> None:
         """Find out whether the journal takes writes again. Raises JournalError while it does not."""
         try:
@@ -219,6 +223,9 @@ class NoJournal(Journal):
         """Forget the entries."""
         del wall_ns
         self.no += len(entries)
+
+    def on_statement(self, tell: Callable[[str], None]) -> None:
+        """There are none."""
 
     def probe(self) -> None:
         """Nothing can fail."""
