@@ -1,8 +1,8 @@
 """`kill -9` at a named point of an order's life, for tests: nothing of this is there unless the environment asks for it.
 
-With ENGINE_LIFE_POINTS set a process runs on `MortalRuntime`. When it reaches a point that the file `<run>/life-point`
-names, as in `P4 guard`, it renames that file to `life-point.reached` (so that it happens once) and kills the process that
-stands behind the point, be it itself, a sibling, or the supervisor.
+With ENGINE_LIFE_POINTS set, and passed on (`[engine] pass_environment`), a process runs on `MortalRuntime`. When it
+reaches a point that the file `<run>/life-point` names, as in `P4 guard`, it renames that file to `life-point.reached` (so
+that it happens once) and kills the process that stands behind the point, be it itself, a sibling, or the supervisor.
 
     P1   a worker is about to send an intent          P8   a fill is journalled, not yet published
     P2   the guard has reserved, and is about to send P9   a cancel was given to TLS
