@@ -335,10 +335,10 @@ class VirtualWorld:
         """Send a tool's message to an actor; answers gather in `answers`."""
         node = self.nodes[target]
         self.note(channel, peer, target, self._encode(message))
-        self.after(
-            self.rng.randint(*self.bus_delay_ns),
-            lambda: node.step(peer, lambda a, now: a.on_message(channel, peer, message, now)),
-        )
+        key = (channel, peer, target)
+        due = max(self.mono_ns + self.rng.randint(*self.bus_delay_ns), self._fifo.get(key, 0) + 1)
+        self._fifo[key] = due
+        self.at(due, lambda: node.step(peer, lambda a, now: a.on_message(channel, peer, message, now)))
 
 
 def _subscribed(channel: Channel, node: Node, topic: str) -> bool:

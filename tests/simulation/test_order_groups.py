@@ -8,9 +8,11 @@ import pytest
 from engine import config_loader
 from engine.guard.kill_switch import ALL, LatchScope
 from engine.messages.commands import Arm, ControlReply, GroupOrder, Halt
+from engine.messages.control import VenueFault
 from engine.messages.executions import EventKind, OrderEvent
 from engine.order_entry.records import GroupRecord
-from engine.runtime.virtual import VirtualWorld, Watcher
+from engine.runtime.virtual import VirtualWorld
+from engine.runtime.virtual_node import Watcher
 from engine.tools.docs_gen import ROOT
 from engine.tools.simulation.comparison import differences
 
@@ -116,6 +118,9 @@ def test_over_the_limit_the_strategy_is_latched_until_an_operator_resets_and_arm
     arm = Arm(request_id="a", why="again", who="me", strategy=1)
     refused = operate(world, arm)
     assert not refused.ok and "scripts/ctl group reset --strategy quote_maker" in refused.text
+    gone = VenueFault(request_id="g", kind="already_exists", session="KalshiNR", arguments={"count": "1"})
+    world.tell("venue", "venue.ask", gone)
+    world.run(0.1)
     world.kill_node("guard")
     world.kill_node("order_entry")
     for name in ("order_entry", "guard"):

@@ -62,7 +62,7 @@ def loses_a_recovered_fill(patch):
 
     def wrong(self, report, source, now):
         if source is Source.RECOVERED and report.exec_type == "F":
-            self.desk.ledger.exec_ids[report.exec_id] = None
+            self.desk.ledger.exec_ids.add(report.exec_id)
         else:
             right(self, report, source, now)
 
@@ -244,7 +244,7 @@ def forgets_an_id_in_replay(patch):
 
     def wrong(self, seq, msg_type, request_id, order, mono_ns):
         right(self, seq, msg_type, request_id, order, mono_ns)
-        self.ledger.exec_ids[f"sent {seq}"] = None
+        self.ledger._exec_order.append(f"sent {seq}")
 
     patch.setattr(Desk, "on_wire", wrong)
 
