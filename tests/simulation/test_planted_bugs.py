@@ -377,6 +377,7 @@ RARE = {
     releases_a_reservation_by_time: 140,
     remembers_the_order_id_of_no_order: 60,
     forgets_what_its_journal_could_not_take: 100,
+    forgets_an_unknown_order: 50,
 }
 
 
