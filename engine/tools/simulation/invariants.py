@@ -158,6 +158,7 @@ class PositionsExact(Checker):
         self._venue: dict[str, dict[str, int]] = {}  # by market, ExecID to which trade it was
         self._said: dict[str, int] = {}
         self._taken: dict[str, int] = {}
+        self._newest: dict[str, int] = {}
         self._touched: dict[str, None] = {}
 
     def recorded(self, node: Node, entry: Any) -> None:  # noqa: ARG002
@@ -186,8 +187,9 @@ class PositionsExact(Checker):
         )
         taken = self._taken[symbol] = self._taken.get(symbol, 0) + 1
         place = self._venue[symbol].get(event.exec_id, 0)
-        # Only a trade that completes all before it can be compared: 704/705 are the position right after it.
-        if place == taken and symbol in self._known:
+        newest = self._newest[symbol] = max(self._newest.get(symbol, 0), place)
+        # Only a trade that completes all before it, with none after it, can be compared: 704/705 are the position right after it.
+        if place == taken == newest and symbol in self._known:
             said = event.long_qty - event.short_qty
             self.check(said == held, f"{event.exec_id}: the venue says {said} in {symbol}, the sum is {held}")
 
