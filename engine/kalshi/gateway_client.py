@@ -123,7 +123,8 @@ class GatewayClient:
         self._reason = ""  # why the link is being closed
         self._said = ""  # last reason of a connection that did not come about
         self._lost_numbers = ""  # why KalshiRT's numbers can't be gone on with, found inside the session
-        self._alive_wall_ns = 0  # when the venue was last heard, or 0
+        self._stored_wall_ns = 0  # when the stored numbers were last used, until the venue is heard
+        self._heard_ns = 0  # mono_ns when the venue was last heard in this process, or 0
         self._send_21026 = config.always_emit_new_before_trade
         self.state = "not started"
         self.skew_ns = 0
@@ -227,7 +228,7 @@ class GatewayClient:
         """Continue KalshiRT from stored numbers, last used at `alive_wall_ns`; before `start`."""
         assert self._retransmits, "only KalshiRT continues its numbers"
         self._session.restore(snapshot)
-        self._alive_wall_ns = alive_wall_ns
+        self._stored_wall_ns = alive_wall_ns
         self._reset_next = False
 
     @property
@@ -269,9 +270,12 @@ class GatewayClient:
         return []
 
     def _check_retention(self, now: Now) -> None:
-        # Of so long ago the venue keeps nothing: a ResendRequest could only be rejected.
-        away_ns = now.wall_ns - self._alive_wall_ns
-        if self._alive_wall_ns and away_ns > self._config.message_retention_h * 3600 * SECOND:
+        # Of so long ago the venue keeps nothing: a ResendRequest could only be rejected. A wall clock that leaps is no absence.
+        if self._heard_ns:
+            away_ns = now.mono_ns - self._heard_ns
+        else:
+            away_ns = now.wall_ns - self._stored_wall_ns if self._stored_wall_ns else 0
+        if away_ns > self._config.message_retention_h * 3600 * SECOND:
             self._reset_numbers(
                 f"{away_ns / (3600 * SECOND):.1f} h without the venue, which keeps messages for {self._config.message_retention_h} h"
             )
@@ -347,7 +351,7 @@ class GatewayClient:
         extra: list[Event] = []
         close: Close | None = None
         if events:
-            self._alive_wall_ns = now.wall_ns
+            self._heard_ns = now.mono_ns
         for event in events:
             if type(event) is App:
                 continue

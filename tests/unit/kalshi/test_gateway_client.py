@@ -573,6 +573,17 @@ def test_rt_that_was_away_for_longer_than_the_retention_resets():
     assert world.logs[0][1].startswith("KalshiRT: numbers can't be continued (2.0 h without the venue")
 
 
+def test_rt_goes_on_when_only_the_wall_clock_leapt():
+    """A day of the wall clock is no day without the venue."""
+    world = logged_on(target_comp_id="KalshiRT", message_retention_h=24)
+    world.disconnect()
+    world.mono = world.client.deadline
+    leapt = Now(world.now.wall_ns + 25 * 3600 * SECOND, world.mono)
+    world.client.on_deadline(leapt)
+    world.client.on_link(LinkEvent.CONNECTED, "", leapt)
+    assert "|34=2|" in wire_text(world) and "|141=" not in wire_text(world)
+
+
 def test_rt_tells_its_owner_what_to_store():
     """The next numbers, and whether they are gone on with."""
     world = World(target_comp_id="KalshiRT")
