@@ -246,6 +246,7 @@ class OrderEntry(Actor):
         if self._client is not None:
             self._client.stop(now)
         self._after(now)
+        self.on_drained(now)  # the Logout took a number, and may leave with this step
 
     def _watch_quiesce(self, now: Now) -> None:
         if self.quiesced:

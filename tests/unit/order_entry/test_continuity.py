@@ -58,6 +58,13 @@ def test_several_requests_of_one_batch_are_one_record(rt):
     assert [request.request_id for request in numbers(rt)[-1].sent] == [first, second]
 
 
+def test_the_number_of_the_logout_is_recorded_in_the_step_of_the_stop(rt):
+    """A process that dies right behind its Logout must not use the number again."""
+    rt.client.seq += 1
+    rt.oe.stop(rt.now)
+    assert numbers(rt)[-1].next_sender == rt.client.seq + 1
+
+
 def test_the_record_comes_back_from_its_bytes(rt):
     """As from disk, beside order events."""
     rt.new()
