@@ -240,7 +240,7 @@ class PositionState(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     Attributes:
         qty: signed, 1/100 contract.
         cost: money paid for the open quantity, signed as qty (average cost times quantity, rounding kept in it).
-        realised: money, fees not included; fees: money paid.
+        realised: money, fees not included; fees: money paid. collateral: money, sum of 1704 over its trades.
         known: an opening position is known (journal, configuration or operator).
     """
 
@@ -255,6 +255,7 @@ class PositionState(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_de
     buy_qty: int = 0
     sell_qty: int = 0
     known: bool = False
+    collateral: int = 0
 
 
 class OrdersSnapshot(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="snapshot"):

@@ -22,7 +22,7 @@ ExecKey = tuple[int, ...]
 class Position:
     """One position: quantity in 1/100 contract, signed; money in 1/1000000 dollar."""
 
-    __slots__ = ("buy_qty", "cost", "fees", "fills", "qty", "realised", "sell_qty", "volume")
+    __slots__ = ("buy_qty", "collateral", "cost", "fees", "fills", "qty", "realised", "sell_qty", "volume")
 
     def __init__(self) -> None:
         self.qty = 0
@@ -33,6 +33,7 @@ class Position:
         self.fills = 0
         self.buy_qty = 0
         self.sell_qty = 0
+        self.collateral = 0  # what trades said that they changed of the account's collateral (1704)
 
     def fill(self, side: int, qty: int, price: int, fee: int, multiplier: int = 1) -> None:
         """Book a fill: `qty` is positive, `side` FIX's; `fee` is what the venue charged, negative for a rebate."""
@@ -73,6 +74,7 @@ class Position:
             self.fills,
             self.buy_qty,
             self.sell_qty,
+            self.collateral,
         )
 
     @classmethod
@@ -88,6 +90,7 @@ class Position:
             position.fills,
             position.buy_qty,
             position.sell_qty,
+            position.collateral,
         ) = totals
         return position
 
@@ -104,6 +107,7 @@ class Position:
             fills=self.fills,
             buy_qty=self.buy_qty,
             sell_qty=self.sell_qty,
+            collateral=self.collateral,
             known=known,
         )
 
@@ -169,6 +173,8 @@ class Positions:
         multiplier = self.multiplier(symbol)
         account.fill(event.side, event.last_qty, event.last_px, event.fee, multiplier)
         own.fill(event.side, event.last_qty, event.last_px, event.fee, multiplier)
+        account.collateral += event.collateral
+        own.collateral += event.collateral
         if event.exec_id:
             self._hear(event)
 

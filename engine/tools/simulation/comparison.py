@@ -8,6 +8,7 @@ from engine.common.fixed_point import format_fixed, format_money, parse_money
 from engine.drop_copy.actor import DropCopy
 from engine.guard.actor import Guard
 from engine.order_entry.actor import OrderEntry
+from engine.orders.position import Position
 from engine.runtime.virtual import VirtualWorld
 from engine.strategy.host import StrategyHost
 from engine.venue.actor import Venue
@@ -80,7 +81,7 @@ def _against_guard(order_entry: OrderEntry, guard: Guard) -> list[str]:
         found.append(f"guard: tape {guard.tape.last}, order entry's {ledger.tape_no}")
     for symbol, line in exposure.account_lines.items():
         here = ledger.positions.account.get(symbol)
-        totals = here.totals() if here is not None else (0,) * 8
+        totals = here.totals() if here is not None else Position().totals()
         if line.position.totals() != totals:
             found.append(f"guard: {symbol} {line.position.totals()}, order entry's {totals}")
     if set(exposure.open) != set(ledger.orders):
