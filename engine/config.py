@@ -143,6 +143,7 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         max_position: contracts, worst case: position and every open or unknown order of one side filled.
         max_open_orders: orders not terminal. max_gross_notional: dollars, positions and open orders.
         max_loss: dollars lost today, realised, marked and fees, before the scope latches.
+        max_drawdown: dollars below the highest profit that was ever reached, before the scope latches; empty: twice max_loss.
         max_unacknowledged: requests in flight that nothing has answered.
     """
 
@@ -153,6 +154,49 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_gross_notional: str
     max_loss: str
     max_unacknowledged: int = 50
+    max_drawdown: str = ""
+
+
+class BreakersConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[risk.breakers]: what no healthy strategy does for long; warned of, then latched until an operator arms it. 0: never.
+
+    Attributes:
+        reject_warn_percent, reject_halt_percent: share of a strategy's answered requests that the venue refused.
+        reject_window_s: over how long it is counted. reject_min: refusals in it before it counts.
+        cancels_per_fill_warn, cancels_per_fill_halt: cancels and replaces of a strategy for each of its fills.
+        cancel_window_s: over how long they are counted. cancel_min: cancels in it before they count.
+        repeat_max: identical orders (side, price, quantity) of a strategy in a market within repeat_window_s; one more halts it.
+        repeat_window_s: over how long they are counted.
+        on_liquidation: what a liquidation by the venue does: `halt` everything, halt its `market`, or only `alert`.
+        on_foreign_fill: the same, of a fill by an order that this engine did not send.
+    """
+
+    reject_warn_percent: int = 20
+    reject_halt_percent: int = 50
+    reject_window_s: int = 60
+    reject_min: int = 20
+    cancels_per_fill_warn: int = 500
+    cancels_per_fill_halt: int = 0
+    cancel_window_s: int = 600
+    cancel_min: int = 1000
+    repeat_max: int = 0
+    repeat_window_s: int = 10
+    on_liquidation: str = "halt"
+    on_foreign_fill: str = "alert"
+
+
+class MarginConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[margin]: the account's collateral, watched by what trades say of it (1704) and the instruments' initial_margin_bp.
+
+    Attributes:
+        collateral: dollars of collateral when the journal began, read at the venue; empty: not watched. FIX tells nothing of funding, deposits and withdrawals: after those say `ctl limits set collateral`.
+        warn_percent: of the equity that margin may take before it is alarmed.
+        stop_percent: of the equity that margin may take; beyond only what reduces passes.
+    """
+
+    collateral: str = ""
+    warn_percent: int = 70
+    stop_percent: int = 90
 
 
 class RateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -193,6 +237,13 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         worker_silent_ms: a worker silent for so long gets no new orders through and its resting ones are cancelled.
         duplicate_window_ms: the same order again from the same strategy within this time is refused (0: never).
         kill_within_s: a halt must be able to cancel everything within this time at the configured rate.
+        warn_percent: of a limit at which its use is warned of, once.
+        zone: time zone of day_start and pause_window.
+        day_start: when a new day's profit and loss begins, HH:MM.
+        pause_window: the venue's weekly maintenance, during which nothing new is sent; empty: none. Without effect where the embedded venue has none either.
+        pause_lead_s: so long before it nothing new is sent any more.
+        pause_cancel: what rests is cancelled at that moment.
+        breakers: what trips by itself.
     """
 
     account: LimitsConfig
@@ -206,6 +257,13 @@ class RiskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     worker_silent_ms: int = 1000
     duplicate_window_ms: int = 0
     kill_within_s: int = 10
+    warn_percent: int = 80
+    zone: str = "America/New_York"
+    day_start: str = "00:00"
+    pause_window: str = "Thu 03:00-05:00"
+    pause_lead_s: int = 60
+    pause_cancel: bool = True
+    breakers: BreakersConfig = BreakersConfig()
 
 
 class ReconciliationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -395,7 +453,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         sessions: FIX sessions.
         instruments: markets by symbol.
         opening: positions from before the journal, by symbol.
-        risk: limits. rate: token buckets. reconciliation: drop copy.
+        risk: limits. rate: token buckets. margin: collateral. reconciliation: drop copy.
         strategies: workers by name.
         alerts: who is told when something is wrong.
         venue: the embedded venue.
@@ -408,6 +466,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     strategies: dict[str, StrategyConfig]
     opening: dict[str, OpeningConfig] = {}
     rate: RateConfig = RateConfig()
+    margin: MarginConfig = MarginConfig()
     reconciliation: ReconciliationConfig = ReconciliationConfig()
     alerts: AlertsConfig = AlertsConfig()
     venue: VenueConfig | None = None

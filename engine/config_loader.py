@@ -11,14 +11,23 @@ import tomllib
 import types
 import typing
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
 
+from engine.common import schedule
 from engine.common.fixed_point import MONEY_DECIMALS, PRICE_DECIMALS, QTY_DECIMALS, parse_fixed
 from engine.common.ids import SLOT_MAX
-from engine.config import Config, LimitsConfig, OpeningConfig, SessionConfig, StrategyConfig
+from engine.config import (
+    BreakersConfig,
+    Config,
+    LimitsConfig,
+    OpeningConfig,
+    RiskConfig,
+    SessionConfig,
+    StrategyConfig,
+)
 from engine.errors import ConfigError
 
 TIERS = ("Basic", "Advanced", "Expert", "Premier", "Paragon", "Prime", "Prestige", "unlimited")
@@ -458,6 +467,8 @@ def _limits(prefix: str, limits: LimitsConfig) -> Iterator[str]:
         yield from _decimal(f"{prefix}.{key}", getattr(limits, key), decimals, low=1)
     yield from _at_least(f"{prefix}.max_open_orders", limits.max_open_orders, 1)
     yield from _at_least(f"{prefix}.max_unacknowledged", limits.max_unacknowledged, 1)
+    if limits.max_drawdown:
+        yield from _decimal(f"{prefix}.max_drawdown", limits.max_drawdown, MONEY_DECIMALS, low=1)
 
 
 def _limit_problems(config: Config) -> Iterator[str]:
@@ -479,6 +490,15 @@ def _limit_problems(config: Config) -> Iterator[str]:
     ):
         yield from _at_least(f"risk.{key}", getattr(risk, key), 1)
     yield from _at_least("risk.duplicate_window_ms", risk.duplicate_window_ms, 0)
+    yield from _at_least("risk.warn_percent", risk.warn_percent, 1, 100)
+    yield from _at_least("risk.pause_lead_s", risk.pause_lead_s, 0, 86_400)
+    yield from _calendar_problems(risk)
+    yield from _breaker_problems(risk.breakers)
+    margin = config.margin
+    if margin.collateral:
+        yield from _decimal("margin.collateral", margin.collateral, MONEY_DECIMALS, low=1, unit="dollars")
+    yield from _at_least("margin.warn_percent", margin.warn_percent, 1, 100)
+    yield from _at_least("margin.stop_percent", margin.stop_percent, margin.warn_percent, 100)
     yield from _choice("rate.tier", rate.tier, (*TIERS, "explicit"))
     if rate.tier == "explicit":
         for key in ("write_per_s", "write_capacity", "read_per_s", "read_capacity"):
@@ -499,6 +519,30 @@ def _limit_problems(config: Config) -> Iterator[str]:
     yield from _decimal(
         "reconciliation.tolerance_qty", reconciliation.tolerance_qty, QTY_DECIMALS, low=0, unit="contracts"
     )
+
+
+def _calendar_problems(risk: RiskConfig) -> Iterator[str]:
+    checks: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("zone", lambda: schedule.zone(risk.zone)),
+        ("day_start", lambda: schedule.parse_time(risk.day_start)),
+        ("pause_window", lambda: risk.pause_window and schedule.Window(risk.pause_window, "UTC")),
+    )
+    for key, make in checks:
+        try:
+            make()
+        except ValueError as error:
+            yield f"risk.{key}: {error}"
+
+
+def _breaker_problems(breakers: BreakersConfig) -> Iterator[str]:
+    for key in (
+        "reject_warn_percent", "reject_halt_percent", "cancels_per_fill_warn", "cancels_per_fill_halt", "repeat_max"
+    ):  # fmt: skip
+        yield from _at_least(f"risk.breakers.{key}", getattr(breakers, key), 0)
+    for key in ("reject_window_s", "reject_min", "cancel_window_s", "cancel_min", "repeat_window_s"):
+        yield from _at_least(f"risk.breakers.{key}", getattr(breakers, key), 1)
+    for key in ("on_liquidation", "on_foreign_fill"):
+        yield from _choice(f"risk.breakers.{key}", getattr(breakers, key), ("halt", "market", "alert"))
 
 
 def _strategy_problems(config: Config) -> Iterator[str]:

@@ -24,6 +24,7 @@ from engine.common.clock import MS, SECOND, Now
 from engine.common.ids import ClOrdIDs
 from engine.config import Config
 from engine.errors import ConfigError
+from engine.guard.breakers import Breakers
 from engine.guard.commander import ORDERS, Commander
 from engine.guard.desk import OPERATOR_TYPES, Desk, OperatorMessage
 from engine.guard.doubts import Doubts
@@ -36,8 +37,10 @@ from engine.guard.groups import OrderGroups
 from engine.guard.halting import Halting
 from engine.guard.intake import Intake
 from engine.guard.kill_switch import ALL, LatchScope
+from engine.guard.limit_changes import LimitChanges
 from engine.guard.limits import Breach, check_config, controls
 from engine.guard.losses import Losses
+from engine.guard.margin import Margin
 from engine.guard.rate_limit import WriteBudget
 from engine.guard.records import (
     DayOpened,
@@ -46,11 +49,14 @@ from engine.guard.records import (
     GuardJournalEntry,
     LatchReleased,
     LatchSet,
+    LimitSet,
+    PeakSeen,
     PositionAccepted,
     digest,
 )
 from engine.guard.refusals import FEED, Refusals
 from engine.guard.report import Report
+from engine.guard.soft import SoftLevels
 from engine.guard.waiting import Waiting
 from engine.guard.workers import SILENT, Worker, Workers
 from engine.messages.commands import (
@@ -108,27 +114,32 @@ class Guard(Actor):
         self.halting = Halting(
             config, out, self._record, self.exposure, self.commander, self.gate, self.workers, self.groups
         )
+        exposure, commander, gate, halting = self.exposure, self.commander, self.gate, self.halting
+        self.soft = SoftLevels(out, gate, config.risk.warn_percent, exposure.scopes)
         self.report = Report(
-            self.exposure,
-            self.commander,
-            self.gate,
-            self.halting.kill,
-            self.workers,
-            self.refusals,
-            self.groups,
+            exposure, commander, gate, halting, self.workers, self.refusals, self.groups, self.soft.warned
         )
         self.flattening = Flattening(out, self.exposure, self.commander, self.gate, self.halting, self.doubts)
-        self.losses = Losses(self._record, self.exposure, self.halting, self.workers, self._settle)
+        self.margin = Margin(config, self.exposure)
+        self.losses = Losses(
+            config, self._record, self.exposure, self.halting, self.workers, self.margin, self._settle
+        )
+        self.breakers = Breakers(config.risk.breakers, self.exposure.names)
+        self.limits = LimitChanges(
+            config, self.exposure, self.margin, self.budget, self._record, self.workers.soften, out.log
+        )
         self.feeds = Feeds(out, self.exposure, self.gate, self.losses, self._settle)
+        doubts, flattening, losses, breakers = self.doubts, self.flattening, self.losses, self.breakers
         self.following = Following(
             out,
-            self.exposure,
-            self.commander,
-            self.gate,
-            self.halting,
-            self.doubts,
-            self.flattening,
-            self.losses,
+            exposure,
+            commander,
+            gate,
+            halting,
+            doubts,
+            flattening,
+            losses,
+            breakers,
             self.refusals,
             self._settle,
             self.groups,
@@ -137,26 +148,41 @@ class Guard(Actor):
         self.desk = Desk(
             out,
             self._record,
-            self.exposure,
-            self.commander,
-            self.gate,
-            self.halting,
+            exposure,
+            commander,
+            gate,
+            halting,
             self.report,
-            self.losses.rebase,
-            self.flattening,
+            losses,
+            breakers,
+            self.limits,
+            flattening,
             self.groups,
         )
-        chain = controls(self.gate, self.budget, config.risk, self.groups)
         self.waiting = self.halting.waiting = Waiting(self.budget, self.refusals)
-        self.intake = Intake(
-            out, chain, self.exposure, self.commander, self.workers, self.refusals, self.desk, self.waiting
-        )
+        self.intake = self._make_intake(config)
         self._by_peer = self.workers.by_peer
         self._unrecorded: list[GuardJournalEntry] = []  # what the journal could not take
         self.counters: dict[str, int] = dict.fromkeys(("malformed", "undelivered", "discarded"), 0)
         self._say_again = False
         self._beat_at = self._status_at = 0
         self._handlers = self._make_handlers()
+
+    def _make_intake(self, config: Config) -> Intake:
+        chain = controls(self.gate, self.budget, config.risk, self.groups, (self.margin,))
+        return Intake(
+            self.out,
+            chain,
+            self.exposure,
+            self.commander,
+            self.workers,
+            self.refusals,
+            self.desk,
+            self.waiting,
+            self.halting,
+            self.gate.pauses,
+            self.soft,
+        )
 
     def _make_handlers(self) -> dict[type, Callable[[str, Any, Now], None]]:
         following, feeds = self.following, self.feeds
@@ -194,8 +220,10 @@ class Guard(Actor):
                 self.halting.kill.replay(entry)
             case GapAccepted():
                 self.gate.accepted_gap = entry.gap
-            case DayOpened():
+            case DayOpened() | PeakSeen():
                 self.losses.replay(entry)
+            case LimitSet():
+                self.limits.replay(entry)
             case PositionAccepted():
                 pass  # order entry journalled it too, and says it on the tape
             case _:
@@ -203,6 +231,7 @@ class Guard(Actor):
 
     def start(self, now: Now) -> None:
         self.losses.start(now)
+        self.limits.start()
         self.budget.start(now.mono_ns)
         self.halting.show()
         for scope, latch in self.halting.kill.latches.items():
@@ -217,7 +246,15 @@ class Guard(Actor):
     def state_digest(self) -> str:
         """Return SHA-256 of the journalled state, hex: what a replay must give again."""
         latches = list(self.halting.kill.latches.items())
-        return digest(self.commander.epoch, latches, self.gate.accepted_gap, list(self.losses.opened.items()))
+        limits = [(*key, entry.value, entry.was) for key, entry in self.limits.made.items()]
+        return digest(
+            self.commander.epoch,
+            latches,
+            self.gate.accepted_gap,
+            list(self.losses.opened.items()),
+            list(self.losses.peaks.items()),
+            limits,
+        )
 
     def quiesce(self, now: Now) -> None:
         """Close the gate for good; cancels still pass."""
@@ -369,6 +406,9 @@ class Guard(Actor):
         self.refusals.flush(now)
         if self.gate.tape_synced:
             self.losses.open_day(now)
+            self.losses.check(now)
+            self.margin.watch(self.out.log)
+            self.soft.look(now)
         self._judge_doubts(now)
         self._settle(now)
 
@@ -383,12 +423,25 @@ class Guard(Actor):
         gate = self.gate
         self.following.mend(now)
         gate.own_unknown = self.exposure.unknown
-        gate.live_markets = sum(m.usable and m.position_known for m in self.exposure.markets.values())
+        fresh_ns = gate.pauses.fresh_ns
+        gate.live_markets = sum(
+            m.usable and m.position_known and m.top_ns >= fresh_ns for m in self.exposure.markets.values()
+        )
         before = gate.state
-        if gate.update(now):
+        turned = gate.update(now)
+        if gate.pauses.due:
+            self._after_pause(now)
+        if turned:
             why = f": {gate.reasons[0]}" if gate.reasons else ""
             self.out.log("info", f"gate {before} -> {gate.state}{why}")
             self._publish(now)
+
+    def _after_pause(self, now: Now) -> None:
+        due, self.gate.pauses.due = self.gate.pauses.due, set()
+        if "books" in due:
+            self.feeds.ask_books(now)
+        if "sweep" in due:
+            self.desk.sweep(ALL, "the venue's maintenance begins", now)
 
     def _publish(self, now: Now) -> None:
         self.out.send(FEED, self.report.status(now), topic=TOPIC_STATUS)

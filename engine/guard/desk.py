@@ -12,6 +12,7 @@ import msgspec
 from engine.common.actor import Outbox
 from engine.common.clock import Now
 from engine.common.ids import SLOT_FOREIGN
+from engine.guard.breakers import Breakers
 from engine.guard.commander import ORDERS, Commander
 from engine.guard.exposure import Exposure
 from engine.guard.flattening import Flattening
@@ -19,7 +20,9 @@ from engine.guard.gate import Gate
 from engine.guard.groups import OrderGroups
 from engine.guard.halting import Halting
 from engine.guard.kill_switch import LatchScope, Sweep
+from engine.guard.limit_changes import LimitChanges
 from engine.guard.lines import Scope
+from engine.guard.losses import Losses
 from engine.guard.records import GapAccepted, GuardJournalEntry, PositionAccepted
 from engine.guard.refusals import INTENTS
 from engine.guard.report import Report
@@ -33,11 +36,35 @@ from engine.messages.commands import (
     GroupOrder,
     GuardQuery,
     Halt,
+    LimitsQuery,
     OpenOrdersQuery,
+    SetLimit,
 )
 
-OperatorMessage = Halt | Arm | CancelAll | CancelById | Flatten | GroupOrder | GuardQuery | OpenOrdersQuery
-OPERATOR_TYPES = (Halt, Arm, CancelAll, CancelById, Flatten, GroupOrder, GuardQuery, OpenOrdersQuery)
+OperatorMessage = (
+    Halt
+    | Arm
+    | CancelAll
+    | CancelById
+    | Flatten
+    | GroupOrder
+    | GuardQuery
+    | OpenOrdersQuery
+    | LimitsQuery
+    | SetLimit
+)
+OPERATOR_TYPES = (
+    Halt,
+    Arm,
+    CancelAll,
+    CancelById,
+    Flatten,
+    GroupOrder,
+    GuardQuery,
+    OpenOrdersQuery,
+    LimitsQuery,
+    SetLimit,
+)
 
 
 class Desk:
@@ -52,7 +79,9 @@ class Desk:
         gate: Gate,
         halting: Halting,
         report: Report,
-        rebase: Callable[[LatchScope, Now], None],
+        losses: Losses,
+        breakers: Breakers,
+        limits: LimitChanges,
         flattening: Flattening,
         groups: OrderGroups,
     ) -> None:
@@ -63,7 +92,9 @@ class Desk:
         self._gate = gate
         self._halting = halting
         self._report = report
-        self._rebase = rebase
+        self._losses = losses
+        self._breakers = breakers
+        self._limits = limits
         self._flattening = flattening
         self._groups = groups
 
@@ -82,6 +113,10 @@ class Desk:
                 data = self._report.state(now)
             case OpenOrdersQuery():
                 data = self._report.open_orders()
+            case LimitsQuery():
+                data = self._report.pack({"limits": self._limits.show()})
+            case SetLimit():
+                ok, text = self._set_limit(message, now)
             case Halt():
                 ok, text = self._halt(message, now)
             case Arm():
@@ -111,7 +146,9 @@ class Desk:
         fresh = self._halting.halt(scope, message.why, message.who, now)
         still = len(Sweep(scope, "", 0).open(self._exposure))
         state = "halted" if fresh else "was halted already"
-        return True, f"{self._halting.text(scope)} {state}; {still} open orders are being cancelled"
+        stuck = self._halting.cannot_cancel()
+        text = f"{self._halting.text(scope)} {state}; {still} open orders are being cancelled"
+        return True, f"{text}; {stuck}" if stuck else text
 
     def _arm(self, message: Arm, now: Now) -> tuple[bool, str]:
         problem = self._unknown_scope(message.strategy, message.symbol)
@@ -133,8 +170,9 @@ class Desk:
         scope = LatchScope(message.strategy, message.symbol)
         if self._halting.arm(scope, message.why, message.who, now):
             said.append(f"{self._halting.text(scope)} armed")
+            self._breakers.clear(scope.strategy)
             if self._lost(scope):
-                self._rebase(scope, now)
+                self._losses.rebase(scope, now)
                 said.append("its loss counts from now")
         elif not message.accept_gap:
             latched = ", ".join(self._report.latches()) or "nothing"
@@ -150,7 +188,16 @@ class Desk:
             limits = self._exposure.strategies[scope.strategy]
         elif scope.symbol:
             limits = self._exposure.market_scopes[scope.symbol]
-        return -limits.profit >= limits.max_loss
+        return self._losses.lost(limits)
+
+    def _set_limit(self, message: SetLimit, now: Now) -> tuple[bool, str]:
+        problem = self._unknown_scope(message.strategy, message.symbol)
+        if problem:
+            return False, problem
+        ok, text = self._limits.set(message, now)
+        if ok:
+            self._losses.check(now)
+        return ok, text
 
     def _accept_gap(self, message: Arm, now: Now) -> str:
         status = self._gate.reconciliation

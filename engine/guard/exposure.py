@@ -23,8 +23,8 @@ import msgspec
 from engine.common.ids import SLOT_FOREIGN, SLOT_OPERATOR
 from engine.config import Config, InstrumentConfig
 from engine.guard.lines import Line, Scope
-from engine.guard.markets import Market
-from engine.messages.commands import NewOrder, ReplaceOrder, Side, TimeInForce
+from engine.guard.markets import SELL, Market
+from engine.messages.commands import NewOrder, ReplaceOrder, TimeInForce
 from engine.messages.executions import (
     TERMINAL,
     EventKind,
@@ -274,7 +274,9 @@ class Exposure:
                 self._answered(request)
         if kind is EventKind.TRADE:
             self.line(event.strategy, event.symbol).fill(event.side, event.last_qty, event.last_px, event.fee)
-            self.account_lines[event.symbol].fill(event.side, event.last_qty, event.last_px, event.fee)
+            account = self.account_lines[event.symbol]
+            account.fill(event.side, event.last_qty, event.last_px, event.fee)
+            account.position.collateral += event.collateral
         if event.strategy == SLOT_FOREIGN:
             self.foreign += 1
         order = self.orders.get(event.order)
@@ -389,7 +391,7 @@ class Exposure:
             order.new_price = order.new_qty = 0
             order.replace_id = ""
         if order.tif not in TAKES_AT_ONCE and event.strategy != SLOT_FOREIGN:
-            order.market.rest(order, order.lowest if order.side == Side.SELL else order.highest)
+            order.market.rest(order, order.lowest if order.side == SELL else order.highest)
         self._recount(order)
 
     def _replace_is_over(self, order: Order, event: OrderEvent) -> bool:
@@ -490,7 +492,7 @@ class Exposure:
         return [request for request in before if not self._keep(request, epoch, fenced=fenced)]
 
     def _clear(self) -> None:
-        for scope in (self.account, *self.market_scopes.values(), *self.strategies.values()):
+        for scope in self.scopes():
             scope.clear()
         for line in self.all_lines():
             line.clear()
@@ -584,6 +586,7 @@ class Exposure:
                 fresh.append((*key, base))
             line.base = base
             line.revalue()
+        self._sum_bases()
         return fresh
 
     def rebase(self, strategy: int | None, symbol: str) -> list[tuple[int | None, str, int]]:
@@ -594,6 +597,7 @@ class Exposure:
                 line.base = line.profit
                 line.revalue()
                 fresh.append((line.strategy, line.market.symbol, line.base))
+        self._sum_bases()
         return fresh
 
     def close_day(self) -> None:
@@ -601,3 +605,21 @@ class Exposure:
         for line in self.all_lines():
             line.base = None
             line.revalue()
+        self._sum_bases()
+
+    def _sum_bases(self) -> None:
+        # What a scope made since the journal began is today's profit and this, once every line has begun its day.
+        for scope in self.scopes():
+            scope.base, scope.complete = 0, True
+        for line in self.all_lines():
+            for scope in line.scopes:
+                if line.base is None:
+                    scope.complete = False
+                else:
+                    scope.base += line.base
+
+    def scopes(self) -> Iterator[Scope]:
+        """Walk every scope, the account's first."""
+        yield self.account
+        yield from self.market_scopes.values()
+        yield from self.strategies.values()

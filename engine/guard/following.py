@@ -9,12 +9,13 @@ from typing import Final
 
 from engine.common.actor import Outbox
 from engine.common.clock import MS, SECOND, Now
-from engine.common.ids import SLOT_FOREIGN, SLOT_OPERATOR
+from engine.common.ids import SLOT_OPERATOR
+from engine.guard.breakers import Breakers, Trip
 from engine.guard.commander import Commander
 from engine.guard.doubts import Doubts
 from engine.guard.exposure import SUBMITS, Exposure, Request
 from engine.guard.flattening import Flattening
-from engine.guard.gate import VENUE_PAUSE_NS, Gate
+from engine.guard.gate import Gate
 from engine.guard.groups import OrderGroups
 from engine.guard.halting import LOGGED_ON, Halting
 from engine.guard.limits import Breach
@@ -61,6 +62,7 @@ class Following:
         doubts: Doubts,
         flattening: Flattening,
         losses: Losses,
+        breakers: Breakers,
         refusals: Refusals,
         settle: Callable[[Now], None],
         groups: OrderGroups,
@@ -76,6 +78,7 @@ class Following:
         self._doubts = doubts
         self._flattening = flattening
         self._losses = losses
+        self._breakers = breakers
         self._refusals = refusals
         self._settle = settle
         self._groups = groups
@@ -253,6 +256,10 @@ class Following:
             self._on_position(event, now)
         elif kind in REFUSING:
             self._on_venue_refusal(event, now)
+        if self._gate.pauses.exchange:
+            self._gate.pauses.hear(event)
+        for trip in self._breakers.hear(event, now.mono_ns):
+            self._on_trip(trip, now)
         if event.strategy == SLOT_OPERATOR:
             self._flattening.hear(event)
         self._groups.on_event(event, now)
@@ -276,18 +283,20 @@ class Following:
         if event.reason == RATE_LIMIT_EXCEEDED and event.kind is not EventKind.REJECTED:
             self._budget.refused_by_venue(now.mono_ns)
         elif event.text in (TRADING_PAUSED, EXCHANGE_PAUSED):
-            self._gate.venue_pause = event.text
-            self._gate.venue_pause_until_ns = now.mono_ns + VENUE_PAUSE_NS
+            self._gate.pauses.refused(event.text, now)
             self._settle(now)
 
     def _on_position(self, event: OrderEvent, now: Now) -> None:
-        if event.strategy == SLOT_FOREIGN and event.kind is EventKind.TRADE:
-            self._out.log(
-                "alert", f"{event.symbol}: a fill that is not ours, {event.last_qty} at {event.last_px}"
-            )
         self._doubts.hear(event, now.mono_ns)
         self._losses.check(now)
         if event.kind is EventKind.POSITION:
+            self._settle(now)
+
+    def _on_trip(self, trip: Trip, now: Now) -> None:
+        if trip.level == "warn":
+            self._out.log("alert" if not trip.limit else "warning", trip.why)
+        elif trip.scope not in self._halting.kill.latches:
+            self._halting.halt(trip.scope, trip.why, "guard", now)
             self._settle(now)
 
     # -- time

@@ -15,11 +15,13 @@ PAUSED, READY, TRADING. Cancels pass in every state. The gate is a pure function
 the time.
 """
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final
 
 from engine.common.clock import MS, SECOND, Now
 from engine.config import Config
+from engine.guard.pauses import Pauses
 from engine.messages.executions import TapeBeat
 from engine.messages.market_data import FeedBeat
 from engine.messages.reconciliation import ReconciliationStatus
@@ -53,7 +55,7 @@ class Gate:
         order_entry_ns, feed_ns: mono_ns at which order entry's last beat, market data's last word was heard.
         epoch_accepted, tape_synced: order entry follows us; its state was taken over and no event is missing.
         own_unknown: orders with an unknown outcome by our own count. live_markets: markets that may be traded on.
-        venue_pause: the venue's last text that named a pause; it holds until venue_pause_until_ns (mono).
+        pauses: the venue's pauses.
         accepted_gap: drop copy's gap that an operator accepted.
         journal_problem: why nothing can be journalled, or empty.
     """
@@ -77,8 +79,7 @@ class Gate:
         self.tape_problem = ""
         self.own_unknown = 0
         self.live_markets = 0
-        self.venue_pause = ""
-        self.venue_pause_until_ns = 0
+        self.pauses = Pauses(config, VENUE_PAUSE_NS)
         self.accepted_gap = ""
         self.journal_problem = ""
         self.order_entry_ns = NEVER
@@ -140,9 +141,7 @@ class Gate:
         return reasons
 
     def _paused(self, now: Now) -> list[str]:
-        reasons = []
-        if self.venue_pause and now.mono_ns < self.venue_pause_until_ns:
-            reasons.append(f"the venue says {self.venue_pause}")
+        reasons = self.pauses.reasons(self._reconciled_wall_ns(now), now)
         if self.journal_problem:
             reasons.append(f"the journal takes no records: {self.journal_problem}")
         for name, heard in (("order entry", self.beat), ("market data", self.feed)):
@@ -152,6 +151,15 @@ class Gate:
         if self._gate_on_break:
             reasons += self._breaks()
         return reasons
+
+    def _reconciled_wall_ns(self, now: Now) -> int:
+        # When the last reconciliation was begun; where an operator accepted that there is none, that stands for it.
+        status = self.reconciliation
+        if status is None:
+            return 0
+        if status.gap and status.gap == self.accepted_gap:
+            return now.wall_ns
+        return status.watermark_wall_ns or status.wall_ns
 
     def unreconciled(self, now: Now) -> list[str]:
         """Return why our positions can't be relied on, whatever the policies for trading are; empty when they can."""
@@ -167,6 +175,17 @@ class Gate:
             # What it said, it said of an earlier Logon: orders sent now could never be told from those before.
             return ["drop copy is not caught up: it has not heard of order entry's logon yet"]
         return []
+
+    def uses(self, now: Now) -> Iterator[tuple[str, int, int]]:
+        """Walk (control, used, limit) of the times and clocks that close it: ms, s."""
+        if self.feed_ns > NEVER:
+            yield "feed_staleness", (now.mono_ns - self.feed_ns) // MS, self.stale_ns // MS
+        skews = [abs(heard.skew_ns) for heard in (self.beat, self.feed) if heard is not None]
+        yield "clock_skew", max(skews, default=0) // MS, self._skew_ns // MS
+        status = self.reconciliation
+        if status is not None:
+            age_ns = now.wall_ns - (status.watermark_wall_ns or status.wall_ns)
+            yield "unreconciled", age_ns // SECOND, self._unreconciled_ns // SECOND
 
     def _long_ago(self, now: Now) -> list[str]:
         status = self.reconciliation

@@ -27,6 +27,7 @@ from engine.messages.decisions import TOPIC_LATCH, LatchNote
 
 LOGGED_ON: Final = "logged on"
 WAIT_MAX_NS: Final = 100 * MS
+NAMED_MAX: Final = 5
 MASS_CANCEL_SESSION: Final = "KalshiNR"  # KalshiRT has no mass cancel (venue.md section 4)
 
 
@@ -206,15 +207,18 @@ class Halting:
             return True
         gate = self._gate
         beat = gate.beat
+        if not gate.pauses.may_cancel(mono_ns):
+            self._wait_for_exchange(sweep, orders, now)
+            return False
         if beat is None or beat.session != LOGGED_ON or mono_ns - gate.order_entry_ns > ORDER_ENTRY_SILENT_NS:
             sweep.next_ns = mono_ns + WAIT_MAX_NS  # nothing can leave now
             return False
-        if sweep.groups:
+        if sweep.groups and not gate.pauses.exchange:
             sweep.groups = False
             if self._groups.trigger(sweep):
                 sweep.next_ns = mono_ns + GROUP_FIRST_NS
                 return False
-        if sweep.mass and self._commander.mass_cancel(mono_ns):
+        if sweep.mass and not gate.pauses.exchange and self._commander.mass_cancel(mono_ns):
             sweep.mass = False
             sweep.next_ns = mono_ns + MASS_CANCEL_FIRST_NS
             return False
@@ -226,8 +230,39 @@ class Halting:
                 wait_ns = min(max(self._commander.budget.cancel_wait_ns(mono_ns), MS), WAIT_MAX_NS)
                 break
             sweep.cancels += 1
+            gate.pauses.cancelled(mono_ns)
+            if not gate.pauses.may_cancel(mono_ns):
+                break  # it was the probe of an exchange pause
         sweep.next_ns = mono_ns + wait_ns
         return False
+
+    def _wait_for_exchange(self, sweep: Sweep, orders: list[Order], now: Now) -> None:
+        sweep.next_ns = max(self._gate.pauses.probe_ns, now.mono_ns + LOOK_AGAIN_NS)
+        if not sweep.waits:
+            sweep.waits = True
+            self._out.log("alert", f"{sweep.why}: {self._cannot_cancel(sweep, orders)}")
+
+    def _cannot_cancel(self, sweep: Sweep, orders: list[Order]) -> str:
+        named = ", ".join(order.cl_ord_id or order.order for order in orders[:NAMED_MAX])
+        more = ", ..." if len(orders) > NAMED_MAX else ""
+        return (
+            f"the venue is in an exchange pause: {len(orders)} orders of {self.text(sweep.scope)} "
+            f"can't be cancelled until it ends: {named}{more}"
+        )
+
+    def cannot_cancel(self) -> str:
+        """Say what an exchange pause keeps from being cancelled, or nothing."""
+        if not self._gate.pauses.exchange:
+            return ""
+        waiting = ((sweep, sweep.open(self._exposure)) for sweep in self.sweeps)
+        return "; ".join(self._cannot_cancel(sweep, orders) for sweep, orders in waiting if orders)
+
+    def wait_to_cancel(self, order: Order, now: Now) -> None:
+        """Cancel an order as soon as the venue's exchange pause is over."""
+        key = (order.order,)
+        if not any(sweep.orders == key for sweep in self.sweeps):
+            scope = LatchScope(order.slot, order.market.symbol)
+            self.sweep(Sweep(scope, "a cancel that waits", now.mono_ns, orders=key))
 
     @property
     def next_ns(self) -> int | None:

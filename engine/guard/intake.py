@@ -13,10 +13,24 @@ from engine.common.ids import SLOT_OPERATOR, slot_of
 from engine.guard.commander import Commander
 from engine.guard.desk import Desk
 from engine.guard.exposure import Exposure, Order
+from engine.guard.halting import Halting
 from engine.guard.kill_switch import CANCEL_AGAIN_NS, LatchScope
-from engine.guard.limits import Ask, Breach, Control, Duplicate, Tokens, Way, rank_of_replace
+from engine.guard.limits import (
+    Ask,
+    Breach,
+    Control,
+    Duplicate,
+    MaxNotional,
+    MaxQty,
+    Repeats,
+    Tokens,
+    Way,
+    rank_of_replace,
+)
+from engine.guard.pauses import Pauses
 from engine.guard.rate_limit import RANK_CANCEL, RANK_NEW
 from engine.guard.refusals import Refusals
+from engine.guard.soft import SoftLevels
 from engine.guard.waiting import Waiter, Waiting
 from engine.guard.workers import Worker, Workers
 from engine.messages.commands import CancelAll, CancelOrder, NewOrder, ReplaceOrder
@@ -39,13 +53,18 @@ class Intake:
         refusals: Refusals,
         desk: Desk,
         waiting: Waiting,
+        halting: Halting,
+        pauses: Pauses,
+        soft: SoftLevels,
     ) -> None:
         self.slot_violations = 0
         self._waiting = waiting
         self._leaver: Waiter | None = None
         self._out = out
         self._checks = tuple(control.check for control in chain)
-        self._duplicate = next((control for control in chain if isinstance(control, Duplicate)), None)
+        self._rememberers = tuple(
+            control.passed for control in chain if isinstance(control, Duplicate | Repeats)
+        )
         self._ask = Ask()
         self._exposure = exposure
         self._commander = commander
@@ -53,6 +72,9 @@ class Intake:
         self._by_peer = workers.by_peer
         self._refusals = refusals
         self._desk = desk
+        self._halting = halting
+        self._pauses = pauses
+        self._soft = soft
 
     def new(self, peer: str, intent: NewOrder, now: Now) -> None:
         """Judge a new order."""
@@ -75,8 +97,10 @@ class Intake:
                 self._say_no(worker, intent, breach, now)
                 return
         self._commander.place(intent, way, mono_ns, peer)
-        if self._duplicate is not None:
-            self._duplicate.passed(ask, way)
+        for passed in self._rememberers:
+            passed(ask, way)
+        if ask.leaves > way.soft_qty or ask.notional > way.soft_notional:
+            self._warn(ask, way, now)
 
     def replace(self, peer: str, intent: ReplaceOrder, now: Now) -> None:
         """Judge a replace."""
@@ -116,6 +140,7 @@ class Intake:
         scope = f"strategy {worker.name}"
         order = exposure.orders.get(intent.orig_cl_ord_id)
         breach: Breach | None = None
+        pauses = self._pauses
         if order is None or order.slot != worker.slot:
             if self._waiting.count and self._cancels_waiter(worker, intent, now):
                 return
@@ -126,6 +151,11 @@ class Intake:
             breach = Breach("duplicate", scope, "this ClOrdID is in use")
         elif order.cancel_ns and mono_ns - order.cancel_ns < CANCEL_AGAIN_NS:
             breach = Breach("duplicate", scope, "the order has a cancel in flight")
+        elif not pauses.may_cancel(mono_ns):
+            self._halting.wait_to_cancel(order, now)
+            breach = Breach(
+                "exchange_pause", "account", "not even cancels work now: it leaves when that is over"
+            )
         elif not self._budget.take_cancel(mono_ns, cl_ord_id):
             there = self._budget.available(mono_ns)
             breach = Breach("tokens", "account", f"{there} tokens are there", self._budget.cost_cancel, there)
@@ -135,6 +165,7 @@ class Intake:
         assert order is not None, "a cancel without an order was refused"
         if self._waiting.count:
             self._waiting.overtake(order.order, now)
+        pauses.cancelled(mono_ns)
         self._commander.cancel(intent, order, mono_ns, peer)
 
     def cancel_all(self, peer: str, intent: CancelAll, now: Now) -> None:
@@ -222,6 +253,18 @@ class Intake:
 
     def _refuse(self, peer: str, cl_ord_id: str, worker: Worker, breach: Breach, now: Now) -> None:
         self._refusals.say(peer, cl_ord_id, worker.slot, breach, now)
+        if breach.control == Repeats.name:
+            self._halting.halt(
+                LatchScope(worker.slot), f"repeats: {worker.name}: {breach.text}", "guard", now
+            )
+
+    def _warn(self, ask: Ask, way: Way, now: Now) -> None:
+        for scope in way.scopes:
+            for control, value, limit in (
+                (MaxQty.name, ask.leaves, scope.max_order_qty),
+                (MaxNotional.name, ask.notional, scope.max_order_notional),
+            ):
+                self._soft.order(scope.text, control, value, limit, now)
 
     def refuse_stranger(self, peer: str, cl_ord_id: str, worker: Worker | None, now: Now) -> None:
         """Refuse somebody who speaks for a slot that is not its own, or says what its role may not say."""

@@ -112,10 +112,10 @@ class Sweep:
         orders: ClOrdIDs (first of their chain) that are meant, or None: whatever is open in the scope.
         next_ns: mono_ns at which to look again.
         groups: order groups are still to be triggered first. mass: a mass cancel is still to be sent, after that.
-        cancels: single cancels sent.
+        cancels: single cancels sent. waits: it was said that an exchange pause keeps it waiting.
     """
 
-    __slots__ = ("cancels", "groups", "mass", "next_ns", "orders", "scope", "why")
+    __slots__ = ("cancels", "groups", "mass", "next_ns", "orders", "scope", "waits", "why")
 
     def __init__(
         self,
@@ -134,6 +134,7 @@ class Sweep:
         self.mass = mass
         self.groups = groups
         self.cancels = 0
+        self.waits = False
 
     def open(self, exposure: Exposure) -> list[Order]:
         """Return the orders that are still open, in the order of their approval.

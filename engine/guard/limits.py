@@ -12,19 +12,19 @@ filled); on what is at stake they are judged by what they add: the larger of old
 that is outside a limit (foreign fills, a tightened limit) can be brought back, and only that.
 """
 
-from typing import Final, Protocol
+from collections import deque
+from typing import Final
 
-import msgspec
-
-from engine.common.clock import MS
-from engine.config import RiskConfig
+from engine.common.clock import MS, SECOND
+from engine.config import BreakersConfig, RiskConfig
+from engine.guard.ask import Ask, Breach, Control, Way
 from engine.guard.check import check_config
-from engine.guard.exposure import Exposure, Order
+from engine.guard.exposure import Exposure
 from engine.guard.gate import Gate
-from engine.guard.lines import Line, Scope
-from engine.guard.markets import BP, Market
+from engine.guard.lines import Scope
+from engine.guard.markets import BP, BUY, SELL
 from engine.guard.rate_limit import RANK_NEW, RANK_REDUCING, RANK_REPLACE, WriteBudget
-from engine.messages.commands import NewOrder, ReplaceOrder, Side, TimeInForce
+from engine.messages.commands import NewOrder, TimeInForce
 from engine.messages.executions import OrderState
 
 __all__ = ["Ask", "Breach", "Control", "Duplicate", "Way", "check_config", "controls", "way_of"]
@@ -34,104 +34,8 @@ GROUP_MAX: Final = 64
 RECENT_MAX: Final = 4096
 PRICE_FORM_MAX: Final = 10**12  # far above any price, far below what 64 bits hold
 TIMES_IN_FORCE: Final = frozenset(tif.value for tif in TimeInForce)
+GTD: Final = TimeInForce.GTD.value
 IMMEDIATE: Final = frozenset({TimeInForce.IOC.value, TimeInForce.FOK.value})
-
-
-class Breach(msgspec.Struct, frozen=True, gc=False):
-    """A control said no. `limit` and `value` are in the control's unit."""
-
-    control: str
-    scope: str
-    text: str
-    limit: int = 0
-    value: int = 0
-
-
-class Way:
-    """One strategy in one market: what its intents are judged against.
-
-    Attributes:
-        scopes: strategy, market, account. silent: why its worker gets nothing through, or empty.
-        latched: why the strategy is halted, or empty. recent: (side, price, qty) to when it last passed.
-    """
-
-    __slots__ = ("account", "latched", "line", "market", "recent", "scopes", "silent")
-
-    def __init__(self, line: Line, account: Line, scopes: tuple[Scope, Scope, Scope]) -> None:
-        self.line = line
-        self.account = account
-        self.market: Market = line.market
-        self.scopes = scopes
-        self.latched = ""
-        self.silent = ""
-        self.recent: dict[tuple[int, int, int], int] = {}
-
-
-class Ask:
-    """What an intent asks for, worked out once; one object is used again and again.
-
-    Attributes:
-        qty: total quantity. leaves: what could still be filled. extra: open quantity beyond what is counted now.
-        notional: price * leaves. extra_notional: open notional beyond what is counted now.
-        order: the order to be replaced, None for a new one.
-    """
-
-    __slots__ = (
-        "extra",
-        "extra_notional",
-        "intent",
-        "leaves",
-        "made_ns",
-        "mono_ns",
-        "new",
-        "notional",
-        "order",
-        "price",
-        "qty",
-        "side",
-        "wall_ns",
-    )
-
-    intent: NewOrder | ReplaceOrder
-    new: NewOrder | None
-    order: Order | None
-
-    def of_new(self, intent: NewOrder, way: Way, wall_ns: int, mono_ns: int) -> None:
-        """Take a new order."""
-        self.intent = self.new = intent
-        self.order = None
-        self.side = intent.side
-        self.price = intent.price
-        self.qty = self.leaves = self.extra = intent.qty
-        self.notional = self.extra_notional = intent.price * intent.qty * way.market.multiplier
-        self.made_ns = intent.made_ns
-        self.wall_ns = wall_ns
-        self.mono_ns = mono_ns
-
-    def of_replace(self, intent: ReplaceOrder, order: Order, way: Way, wall_ns: int, mono_ns: int) -> None:
-        """Take a replace: qty is the new total (venue.md section 4)."""
-        self.intent = intent
-        self.new = None
-        self.order = order
-        self.side = intent.side
-        self.price = intent.price
-        self.qty = intent.qty
-        self.leaves = intent.qty - order.cum
-        self.extra = max(0, self.leaves - order.counted_qty)
-        self.notional = intent.price * self.leaves * way.market.multiplier
-        self.extra_notional = max(0, self.notional - order.counted_notional)
-        self.made_ns = intent.made_ns
-        self.wall_ns = wall_ns
-        self.mono_ns = mono_ns
-
-
-class Control(Protocol):
-    """One pre-trade control."""
-
-    name: str
-
-    def check(self, ask: Ask, way: Way) -> Breach | None:
-        """Answer None, or why not."""
 
 
 class Halted:
@@ -207,6 +111,8 @@ class Fresh:
                 market.state.value if market.bid or market.ask else f"{market.state.value}, both sides empty"
             )
             return Breach(self.name, scope, f"the book of {market.symbol} can't be traded on: {why}")
+        if market.top_ns < self._gate.pauses.fresh_ns:
+            return Breach(self.name, scope, f"after a pause: no book of {market.symbol} was told since")
         if not market.position_known:
             return Breach(self.name, scope, f"no opening position of {market.symbol} is known")
         if market.doubt:
@@ -233,7 +139,7 @@ class Form:
             return self._no(
                 way, f"price {price} is not a positive multiple of the tick {market.tick}", market.tick, price
             )
-        if ask.side not in (Side.BUY, Side.SELL):
+        if ask.side not in (BUY, SELL):
             return self._no(way, f"side {ask.side} is neither 1 nor 2", 0, ask.side)
         new = ask.new
         return self._new(new, ask, way) if new is not None else self._replace(ask, way)
@@ -242,7 +148,7 @@ class Form:
         tif = new.tif
         if tif not in TIMES_IN_FORCE:
             return self._no(way, f"time in force {tif[:8]!r} is not one of the venue's")
-        if tif == TimeInForce.GTD and new.expire_ns <= ask.wall_ns:
+        if tif == GTD and new.expire_ns <= ask.wall_ns:
             return self._no(way, "a GTD order must expire in the future", ask.wall_ns, new.expire_ns)
         if new.post_only and tif in IMMEDIATE:
             return self._no(way, "post only and immediate contradict each other")
@@ -284,7 +190,7 @@ class ReduceOnly:
             return None
         line = way.line
         held = line.position.qty
-        room = held - line.open_sell if ask.side == Side.SELL else -held - line.open_buy
+        room = held - line.open_sell if ask.side == SELL else -held - line.open_buy
         if ask.qty <= room:
             return None
         text = f"reduce only: {ask.qty} does not fit into what is left of the position, {max(room, 0)}"
@@ -355,7 +261,7 @@ class Collar:
 
     def check(self, ask: Ask, way: Way) -> Breach | None:
         market, price = way.market, ask.price
-        if ask.side == Side.BUY:
+        if ask.side == BUY:
             reference = market.ask or market.last or market.bid
             if price * BP <= reference * (BP + market.collar_bp):
                 return None
@@ -381,7 +287,7 @@ class Band:
 
     def check(self, ask: Ask, way: Way) -> Breach | None:
         market, price = way.market, ask.price
-        if ask.side == Side.BUY:
+        if ask.side == BUY:
             best = market.bid
             if not best or price * 10 >= best * 8 or price >= best - BAND_TICKS:
                 return None
@@ -413,6 +319,39 @@ class SelfCross:
             return None
         text = f"price {ask.price} would trade with an own order of slot {other.slot} at {other.price}"
         return Breach(self.name, "account", text, other.price, ask.price)
+
+
+class Repeats:
+    """Protects from an order machine that runs wild: too many identical orders of a strategy in a market latch it.
+
+    Source: risk.breakers.repeat_max within repeat_window_s. Unit: orders. What `duplicate` refuses doesn't count.
+    """
+
+    name = "repeats"
+
+    def __init__(self, breakers: BreakersConfig) -> None:
+        self._most = breakers.repeat_max
+        self._window_ns = breakers.repeat_window_s * SECOND
+
+    def check(self, ask: Ask, way: Way) -> Breach | None:
+        if ask.new is None:
+            return None
+        times = way.repeats.get((ask.side, ask.price, ask.qty))
+        if times is None or len(times) < self._most or ask.mono_ns - times[0] >= self._window_ns:
+            return None
+        text = f"{len(times)} identical orders passed within {self._window_ns // SECOND} s"
+        return Breach(self.name, way.scopes[0].text, text, self._most, len(times) + 1)
+
+    def passed(self, ask: Ask, way: Way) -> None:
+        """Remember an order that was approved: the newest repeat_max times of each."""
+        repeats = way.repeats
+        key = (ask.side, ask.price, ask.qty)
+        times = repeats.pop(key, None) or deque(maxlen=self._most)
+        times.append(ask.mono_ns)
+        repeats[key] = times
+        if len(repeats) > RECENT_MAX:
+            for old in [k for k, at in repeats.items() if ask.mono_ns - at[-1] >= self._window_ns]:
+                del repeats[old]
 
 
 class Duplicate:
@@ -486,7 +425,7 @@ class MaxPosition:
         if not extra:
             return None
         line, account = way.line, way.account
-        buy = ask.side == Side.BUY
+        buy = ask.side == BUY
         own = line.position.qty + line.open_buy if buy else line.open_sell - line.position.qty
         all_own = account.position.qty + account.open_buy if buy else account.open_sell - account.position.qty
         strategy, market, whole = way.scopes
@@ -531,7 +470,7 @@ class MaxGross:
     def _reduces(ask: Ask, way: Way) -> bool:
         for line in (way.line, way.account):
             held = line.position.qty
-            side = held + line.open_buy if ask.side == Side.BUY else line.open_sell - held
+            side = held + line.open_buy if ask.side == BUY else line.open_sell - held
             if side + ask.extra > 0:
                 return False
         return True
@@ -586,14 +525,18 @@ def rank_of_replace(ask: Ask) -> int:
     """Return how urgent a replace is: one that leaves no more open, at a price no more aggressive, comes first."""
     order = ask.order
     assert order is not None, "a replace has its order"
-    away = ask.price <= order.price if ask.side == Side.BUY else ask.price >= order.price
+    away = ask.price <= order.price if ask.side == BUY else ask.price >= order.price
     return RANK_REDUCING if away and ask.leaves <= order.leaves else RANK_REPLACE
 
 
 def controls(
-    gate: Gate, budget: WriteBudget, risk: RiskConfig, groups: Control | None = None
+    gate: Gate,
+    budget: WriteBudget,
+    risk: RiskConfig,
+    groups: Control | None = None,
+    more: tuple[Control, ...] = (),
 ) -> tuple[Control, ...]:
-    """Return every control in the order in which they run (design section 9)."""
+    """Return every control in the order in which they run (design section 9); `more` run last before the tokens."""
     return (
         Halted(gate),
         Trading(gate),
@@ -608,11 +551,13 @@ def controls(
         Band(),
         SelfCross(),
         *((Duplicate(risk),) if risk.duplicate_window_ms else ()),
+        *((Repeats(risk.breakers),) if risk.breakers.repeat_max else ()),
         OpenOrders(),
         Unacknowledged(),
         MaxPosition(),
         MaxGross(),
         MaxLoss(),
+        *more,
         Tokens(budget),
     )
 

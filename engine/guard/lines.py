@@ -5,6 +5,7 @@ of its scopes: the strategy's line counts in the strategy, the account's line in
 limit is one comparison of integers at the moment of decision, however many markets and orders there are.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 from engine.common.fixed_point import MONEY_DECIMALS, QTY_DECIMALS, parse_fixed
@@ -16,11 +17,32 @@ from engine.orders.position import Position
 NO_LIMIT: Final = 1 << 62
 
 
+LIMITS: Final = {
+    "max_order_qty": QTY_DECIMALS,
+    "max_order_notional": MONEY_DECIMALS,
+    "max_position": QTY_DECIMALS,
+    "max_open_orders": 0,
+    "max_gross_notional": MONEY_DECIMALS,
+    "max_unacknowledged": 0,
+    "max_loss": MONEY_DECIMALS,
+    "max_drawdown": MONEY_DECIMALS,
+}
+"""Every limit of a scope and the decimals of its unit."""
+
+
 class Scope:
-    """Limits of an account, market or strategy, and how much of each is used."""
+    """Limits of an account, market or strategy, and how much of each is used.
+
+    Attributes:
+        profit: today's; base: what was made before today, once every line has begun its day (`complete`).
+        peak: the highest of profit + base that was seen, None before the first.
+    """
 
     __slots__ = (
+        "base",
+        "complete",
         "gross",
+        "max_drawdown",
         "max_gross_notional",
         "max_loss",
         "max_open_orders",
@@ -29,6 +51,7 @@ class Scope:
         "max_position",
         "max_unacknowledged",
         "open_orders",
+        "peak",
         "profit",
         "text",
         "unacknowledged",
@@ -39,6 +62,9 @@ class Scope:
         self.text = text
         self.max_order_qty = self.max_order_notional = self.max_position = NO_LIMIT
         self.max_open_orders = self.max_gross_notional = self.max_unacknowledged = self.max_loss = NO_LIMIT
+        self.max_drawdown = NO_LIMIT
+        self.base, self.complete = 0, False
+        self.peak: int | None = None
         if limits is not None:
             self.max_order_qty = parse_fixed(limits.max_order_qty, QTY_DECIMALS)
             self.max_order_notional = parse_fixed(limits.max_order_notional, MONEY_DECIMALS)
@@ -47,7 +73,24 @@ class Scope:
             self.max_gross_notional = parse_fixed(limits.max_gross_notional, MONEY_DECIMALS)
             self.max_unacknowledged = limits.max_unacknowledged
             self.max_loss = parse_fixed(limits.max_loss, MONEY_DECIMALS)
+            self.max_drawdown = (
+                parse_fixed(limits.max_drawdown, MONEY_DECIMALS) if limits.max_drawdown else 2 * self.max_loss
+            )
         self.clear()
+
+    @property
+    def drawdown(self) -> int:
+        """How far it is below its peak, money; 0 while that can't be said."""
+        return self.peak - self.profit - self.base if self.complete and self.peak is not None else 0
+
+    def uses(self) -> Iterator[tuple[str, int, int]]:
+        """Walk (control, used, limit) of what is used up over time."""
+        yield "max_position", self.worst, self.max_position
+        yield "open_orders", self.open_orders, self.max_open_orders
+        yield "max_gross", self.gross, self.max_gross_notional
+        yield "unacknowledged", self.unacknowledged, self.max_unacknowledged
+        yield "max_loss", -self.profit, self.max_loss
+        yield "max_drawdown", self.drawdown, self.max_drawdown
 
     def clear(self) -> None:
         """Forget what is used."""
@@ -158,5 +201,6 @@ class Line:
         position.realised, position.fees = state.realised, state.fees
         position.volume, position.fills = state.volume, state.fills
         position.buy_qty, position.sell_qty = state.buy_qty, state.sell_qty
+        position.collateral = state.collateral
         self.restate()
         self.revalue()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PRICE_MAX: Final = 1 << 62
 BP: Final = 10_000
+BUY: Final = int(Side.BUY)  # a member of an enumeration takes its time to be looked up, and here that counts
+SELL: Final = int(Side.SELL)
 
 
 class Market:
@@ -129,7 +131,7 @@ class Market:
         A buy is measured from the best offer, a sell from the best bid; without that side from the last trade, else
         from the other side.
         """
-        if side == Side.BUY:
+        if side == BUY:
             reference = self.ask or self.last or self.bid
             price = reference * (BP + self.collar_bp) // BP
             return price - price % self.tick
@@ -141,7 +143,7 @@ class Market:
 
     def rest(self, order: "Order", price: int) -> None:
         """Remember an own order that rests, or may rest, at a price."""
-        if order.side == Side.BUY:
+        if order.side == BUY:
             self.buys[order.order] = order
             self.buy_max = max(self.buy_max, price)
         else:
@@ -150,14 +152,14 @@ class Market:
 
     def unrest(self, order: "Order") -> None:
         """Forget an own order."""
-        if order.side == Side.BUY:
+        if order.side == BUY:
             self.buys.pop(order.order, None)
         else:
             self.sells.pop(order.order, None)
 
     def crossed_by(self, side: int, price: int, strategy: int) -> "Order | None":
         """Return an own resting order of another strategy that an order at this price would trade with, or None."""
-        if side == Side.BUY:
+        if side == BUY:
             if price < self.sell_min:
                 return None
             self.sell_min = min((order.lowest for order in self.sells.values()), default=PRICE_MAX)

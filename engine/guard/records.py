@@ -66,10 +66,10 @@ class GapAccepted(
 
 
 class DayOpened(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="day_opened"):
-    """Profit and loss of a strategy in a market (strategy None: of the account) from which a UTC day's loss counts.
+    """Profit and loss of a strategy in a market (strategy None: of the account) from which a day's loss counts.
 
     Attributes:
-        day: days since 1970-01-01.
+        day: of `Days`: its local date, counted from 1970-01-01.
         profit: realised + marked - fees at that moment, money.
     """
 
@@ -79,7 +79,35 @@ class DayOpened(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaul
     strategy: int | None = None
 
 
-GuardJournalEntry = EpochStarted | LatchSet | LatchReleased | PositionAccepted | GapAccepted | DayOpened
+class PeakSeen(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="peak_seen"):
+    """The highest profit of a scope so far (or since it was armed), from which its drawdown counts."""
+
+    profit: int
+    strategy: int | None = None
+    symbol: str = ""
+
+
+class LimitSet(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="limit_set"):
+    """An operator changed a limit.
+
+    Attributes:
+        name: as in the configuration, or `collateral`.
+        value: in the limit's unit. was: what the configuration said (of `collateral`: the changes by 1704 by then).
+    """
+
+    wall_ns: int
+    name: str
+    value: int
+    was: int
+    why: str
+    who: str
+    strategy: int | None = None
+    symbol: str = ""
+
+
+GuardJournalEntry = (
+    EpochStarted | LatchSet | LatchReleased | PositionAccepted | GapAccepted | DayOpened | PeakSeen | LimitSet
+)
 
 
 def digest(*parts: Iterable[object] | int | str) -> str:

@@ -9,7 +9,8 @@ from engine.guard.commander import Commander
 from engine.guard.exposure import Exposure
 from engine.guard.gate import Gate
 from engine.guard.groups import OrderGroups
-from engine.guard.kill_switch import KillSwitch, Sweep
+from engine.guard.halting import Halting
+from engine.guard.kill_switch import Sweep
 from engine.guard.lines import Line, Scope
 from engine.guard.refusals import Refusals
 from engine.guard.workers import ALIVE, Workers
@@ -24,18 +25,21 @@ class Report:
         exposure: Exposure,
         commander: Commander,
         gate: Gate,
-        kill: KillSwitch,
+        halting: Halting,
         workers: Workers,
         refusals: Refusals,
         groups: OrderGroups,
+        warned: dict[tuple[str, str], int],
     ) -> None:
         self._exposure = exposure
         self._commander = commander
         self._gate = gate
-        self._kill = kill
+        self._halting = halting
+        self._kill = halting.kill
         self._workers = workers
         self._refusals = refusals
         self._groups = groups
+        self._warned = warned
         self._encode = msgspec.msgpack.Encoder().encode
         self._names = {str(slot): name for slot, name in exposure.names.items()}
 
@@ -55,6 +59,8 @@ class Report:
             open_orders=account.open_orders,
             latches=self.latches(),
             still_open=self.still_open(),
+            cannot_cancel=self._halting.cannot_cancel(),
+            near_limits=[f"{scope}: {control}" for scope, control in self._warned],
             strategies=[self._use(line) for line in self._exposure.lines.values()],
             names=self._names,
             groups=self._groups.texts(),
@@ -186,4 +192,5 @@ def _limits(scope: Scope) -> dict[str, list[int]]:
         "max_gross_notional": [scope.gross, scope.max_gross_notional],
         "max_unacknowledged": [scope.unacknowledged, scope.max_unacknowledged],
         "max_loss": [-scope.profit, scope.max_loss],
+        "max_drawdown": [scope.drawdown, scope.max_drawdown],
     }

@@ -91,6 +91,7 @@ class Workers:
 
     def __init__(self, config: Config, exposure: Exposure) -> None:
         self._silent_ns = config.risk.worker_silent_ms * MS
+        self._warn_percent = config.risk.warn_percent
         self.by_peer: dict[str, Worker] = {}
         self.by_slot: dict[int, Worker] = {}
         for name, strategy in config.strategies.items():
@@ -101,6 +102,7 @@ class Workers:
             )
             worker.message_rate = strategy.max_messages_per_s
             self.by_peer[worker.peer] = self.by_slot[strategy.slot] = worker
+        self.soften()
 
     def silent(self, mono_ns: int) -> list[Worker]:
         """Return the workers that have just become silent."""
@@ -115,6 +117,12 @@ class Workers:
         """The guard itself was not running for so long: what waited for it is not silence."""
         for worker in self.by_peer.values():
             worker.beat_ns += late_ns
+
+    def soften(self) -> None:
+        """Work out the soft levels anew: a limit has changed."""
+        for worker in self.by_peer.values():
+            for way in worker.ways.values():
+                way.soften(self._warn_percent)
 
     def latch(self, kill: KillSwitch) -> None:
         """Write into every way what its strategy is latched for."""

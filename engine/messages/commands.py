@@ -169,6 +169,29 @@ class GuardQuery(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     request_id: str
 
 
+class LimitsQuery(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="limits?"):
+    """Ask the guard for every limit, its use, and what was changed (`ControlReply.data`: `limits`)."""
+
+    request_id: str
+
+
+class SetLimit(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="set_limit"):
+    """Operator: change a limit of the account, of a strategy (slot) or of a market. Journalled, holds over restarts.
+
+    Attributes:
+        name: as in the configuration (`max_position`...), or `collateral`.
+        value: decimal text in the configuration's unit.
+    """
+
+    request_id: str
+    name: str
+    value: str
+    why: str
+    who: str
+    strategy: int | None = None
+    symbol: str = ""
+
+
 class OpenOrdersQuery(
     msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="open_orders?"
 ):
@@ -341,6 +364,8 @@ IntentMessage = (
     | GroupOrder
     | GuardQuery
     | OpenOrdersQuery
+    | LimitsQuery
+    | SetLimit
 )
 IntentAnswer = Refused | ControlReply | StrategyLatched
 CommandMessage = Approved | GroupCommand | GuardHello | GuardBeat | HaltOrders | ArmOrders | AcceptGap

@@ -5,6 +5,7 @@ import msgspec
 TOPIC_STATUS = "status"
 TOPIC_REFUSED = "refused"
 TOPIC_LATCH = "latch"
+TOPIC_LIMIT = "limit"
 
 
 class RefusalNote(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="refused"):
@@ -26,6 +27,18 @@ class LatchNote(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaul
     scope: str
     why: str
     who: str
+
+
+class LimitNote(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="limit"):
+    """A use reached its soft level (over), or left it again, topic `limit`. Units are the control's (docs/guard.md)."""
+
+    wall_ns: int
+    scope: str
+    control: str
+    value: int
+    soft: int
+    limit: int
+    over: bool = True
 
 
 class StrategyUse(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -53,6 +66,7 @@ class GuardStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defa
         reasons: what keeps the gate closed, for a human; empty when TRADING.
         tokens, tokens_capacity: the mirrored Write bucket, whole tokens; -1 capacity means unlimited.
         latches: scope to why. still_open: the same scopes to how many of their orders are open yet.
+        near_limits: uses that are over their soft level, `scope: control`.
         cannot_cancel: what can't be cancelled now and why (an exchange pause), or empty.
         names: slot (decimal text) to strategy name.
         groups: strategy to how its order group is, for people; only those that have one.
@@ -71,9 +85,10 @@ class GuardStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defa
     latches: dict[str, str] = {}
     still_open: dict[str, int] = {}
     cannot_cancel: str = ""
+    near_limits: list[str] = []
     strategies: list[StrategyUse] = []
     names: dict[str, str] = {}
     groups: dict[str, str] = {}
 
 
-GuardMessage = RefusalNote | LatchNote | GuardStatus
+GuardMessage = RefusalNote | LatchNote | LimitNote | GuardStatus

@@ -5,6 +5,7 @@ A file that can't be read halts everything, as one that can't be understood does
 
 import contextlib
 import os
+from collections.abc import Callable
 from typing import Final
 
 from engine.common import halt_file
@@ -85,3 +86,48 @@ class HaltDisk:
                 return file.read(halt_file.SIZE_MAX).decode("utf-8", "replace")
         except OSError:
             return UNREADABLE
+
+
+class HaltWatch:
+    """Shows the halt file to an actor, and lets the guard write it.
+
+    Args:
+        run_dir: the engine's directory. tell: is told what the file says. log: says something to the operator.
+    """
+
+    def __init__(
+        self, run_dir: str, tell: Callable[[str | None], None], log: Callable[[str, str], None]
+    ) -> None:
+        self._disk = HaltDisk(run_dir)
+        self._tell = tell
+        self._log = log
+        self._is_looking = False
+        self._kept = 0
+
+    def begin(self) -> None:
+        """Tell what the file says at the start, or that there is none."""
+        self._disk.changed()
+        self._tell(self._disk.text)
+
+    def look(self) -> None:
+        """Tell what the file says when that has changed; write what could not be written before."""
+        if self._is_looking:
+            return
+        self._is_looking = True
+        try:
+            if self._disk.changed():
+                self._tell(self._disk.text)
+            self._disk.retry()
+        finally:
+            self._is_looking = False
+
+    def keep(self, text: str) -> None:
+        """Make the file say this, at once: whoever starts while we are busy shall see it."""
+        kept = self._kept
+        self.look()  # what somebody just wrote there must not be overwritten unseen
+        if self._kept != kept:
+            return  # the actor has taken that in, and kept what is halted by now
+        self._kept += 1
+        problem = self._disk.write(text)
+        if problem:
+            self._log("alert", problem)

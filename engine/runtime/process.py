@@ -40,7 +40,7 @@ from engine.messages import SCHEMA, control
 from engine.messages.topology import Pattern, may_send, process_names
 from engine.runtime import snapshots
 from engine.runtime.fix_log import FixLog
-from engine.runtime.halt_disk import HaltDisk
+from engine.runtime.halt_disk import HaltWatch
 from engine.runtime.journal import Entry, Journal
 from engine.runtime.links import Links
 from engine.runtime.metrics import Counters
@@ -134,8 +134,7 @@ class ProcessRuntime:
         self._last_idle = 0
         self._is_active = False
         self._next_house = 0
-        self._halts = HaltDisk(run_dir) if name in HALTABLE else None
-        self._is_looking = False
+        self._halts = HaltWatch(run_dir, self._tell_halts, self.log) if name in HALTABLE else None
         self._supervisor_ns = 0
         self._stop_ns = 0
         self._orphan: Orphan | None = None
@@ -183,10 +182,7 @@ class ProcessRuntime:
     def keep_halts(self, text: str) -> None:
         """See Outbox. At once, not at the release: whoever starts while we are busy shall see it."""
         assert self._halts is not None, f"{self.name} has no business with the halt file"
-        self._look_at_halts()  # what somebody just wrote there must not be overwritten unseen
-        problem = self._halts.write(text)
-        if problem:
-            self.log("alert", problem)
+        self._halts.keep(text)
 
     def log(self, level: str, text: str) -> None:
         """See Outbox; the same text is not said twice within a second."""
@@ -533,7 +529,8 @@ class ProcessRuntime:
             self._retry_journal()
         if self.actor is None:
             return
-        self._look_at_halts()
+        if self._halts is not None:
+            self._halts.look()
         if now.mono_ns >= self._next_beat:
             self._next_beat = now.mono_ns + HEARTBEAT_NS
             self._beat(now)
@@ -553,18 +550,9 @@ class ProcessRuntime:
                 self._stop("SIGTERM")
         self._watch_supervisor(now)
 
-    def _look_at_halts(self) -> None:
-        """Tell the actor what the halt file says, when that has changed."""
-        halts = self._halts
-        if halts is None or self._is_looking or self.actor is None:
-            return
-        self._is_looking = True
-        try:
-            if halts.changed():
-                self.actor.on_halt_file(halts.text, self.now)
-            halts.retry()
-        finally:
-            self._is_looking = False
+    def _tell_halts(self, text: str | None) -> None:
+        if self.actor is not None:
+            self.actor.on_halt_file(text, self.now)
 
     def _watch_supervisor(self, now: Now) -> None:
         if not self._parent_pid or self._stop_ns:
@@ -650,8 +638,7 @@ class ProcessRuntime:
         gc.set_threshold(50_000, 20, 100)
         actor.start(self.now)
         if self._halts is not None:
-            self._halts.changed()
-            actor.on_halt_file(self._halts.text, self.now)
+            self._halts.begin()
         self._release()
         if self.on_started is not None:
             self.on_started()

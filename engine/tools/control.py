@@ -24,13 +24,38 @@ from engine.guard.groups import ANSWER_NS as GROUP_NS
 from engine.messages import commands, control
 from engine.messages.decisions import GuardStatus
 from engine.messages.reconciliation import AcceptDropCopyGap
-from engine.tools import kill
+from engine.tools import drill, kill
 from engine.tools.account import account_uses
 from engine.tools.running import running_config, running_run
 
 TIMEOUT_MS = 3000
 GROUP_MS = GROUP_NS // MS
 FLATTEN_MS = FLATTEN_NS // MS  # the guard answers at the end of it
+
+
+def _add_guard_verbs(
+    sub: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    common: argparse.ArgumentParser,
+    scope: argparse.ArgumentParser,
+) -> None:
+    limits = sub.add_parser("limits", help="limits of the account, strategies and markets: show, set")
+    verbs = limits.add_subparsers(dest="verb", required=True)
+    verbs.add_parser(
+        "show", parents=[common, scope], help="every limit, what is used of it, and who changed it"
+    )
+    change = verbs.add_parser(
+        "set",
+        parents=[common, scope],
+        help="change a limit; it holds over restarts until the configuration changes it",
+    )
+    change.add_argument("name", help="as in the configuration, such as max_position, or collateral")
+    change.add_argument("value", help="in the configuration's unit, such as 50 or 2500.00")
+    change.add_argument("--why", required=True, help="reason, kept in the journal")
+    sub.add_parser(
+        "drill",
+        parents=[common],
+        help="try the kill switch in the embedded venue, and say what each step took",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--strategy", required=True, help="whose")
     group.add_argument("--id", default="", metavar="UUID", help="the group's id, as the venue shows it")
     group.add_argument("--why", required=True, help="reason, kept in the log")
+    _add_guard_verbs(sub, common, scope)
     sub.add_parser("orders", parents=[common], help="open orders as the guard knows them")
     return parser
 
@@ -150,6 +176,15 @@ def _guard_message(arguments: argparse.Namespace, config: Config, request_id: st
             return commands.CancelById(request_id=request_id, cl_ord_id=arguments.id, who=who)
         case "group":
             return _group_order(arguments, config, request_id, who)
+        case "limits" if arguments.verb == "set":
+            return commands.SetLimit(
+                request_id=request_id, name=arguments.name, value=arguments.value, why=arguments.why, who=who,
+                strategy=_slot(config, arguments.strategy), symbol=_symbol(config, arguments.market),
+            )  # fmt: skip
+        case "limits":
+            _slot(config, arguments.strategy)
+            _symbol(config, arguments.market)
+            return commands.LimitsQuery(request_id=request_id)
         case "flatten":
             return commands.Flatten(request_id=request_id, who=who, symbol=_symbol(config, arguments.market))
         case _:
@@ -263,6 +298,8 @@ def _print_status(state: control.EngineState | None, guard: GuardStatus | None) 
     for scope, why in guard.latches.items():
         still = guard.still_open.get(scope, 0)
         print(f"  halted: {scope}: {why}{f'; {still} orders still open' if still else ''}")
+    for near in guard.near_limits:
+        print(f"  near its limit: {near}")
     if guard.cannot_cancel:
         print(f"  {guard.cannot_cancel}")
     for name, text in guard.groups.items():
@@ -286,9 +323,20 @@ def order_line(order: dict[str, Any]) -> str:
     )
 
 
+def limit_line(row: dict[str, str]) -> str:
+    """Write one limit for people."""
+    changed = (
+        f"  set by {row['set_by']} ({row['why']}), configured {row['configured']}" if "set_by" in row else ""
+    )
+    return f"  {row['scope']:28} {row['name']:20} {row.get('used', '-'):>14} / {row['limit']:<14}{changed}"
+
+
 def _print_answer(ok: bool, text: str, data: dict[str, Any]) -> None:
     orders = data.pop("orders", None)
     data.pop("flattened", None)  # for programs; the text says it
+    for row in data.pop("limits", []):
+        print(limit_line(row))
+        text = text or "used / limit"
     if isinstance(orders, list):
         for order in orders:
             print(order_line(order))
@@ -321,6 +369,8 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.command == "halt":
         return _halt(arguments)
+    if arguments.command == "drill":
+        return drill.main(arguments.run, as_json=arguments.json)
     run = running_run(arguments.run)
     if arguments.command == "status":
         return _status(run, as_json=arguments.json)
@@ -345,6 +395,9 @@ def main(argv: list[str]) -> int:
         who = "the supervisor" if arguments.command in {"stop", "restart"} else "the guard"
         return _no_answer(who, more_ms)
     data = {key: msgspec.msgpack.decode(value) for key, value in getattr(answer, "data", {}).items()}
+    if "limits" in data:
+        wanted = {kill.scope_text(arguments.strategy, ""), kill.scope_text("", arguments.market)} - {"all"}
+        data["limits"] = [row for row in data["limits"] if not wanted or row["scope"] in wanted]
     if arguments.json:
         print(json.dumps({"ok": answer.ok, "text": answer.text, **data}, default=str))
     else:

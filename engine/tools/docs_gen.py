@@ -2,6 +2,7 @@
 
 docs/bus.md         channels from the topology, messages from their structs
 docs/orders.md      an order's life from its transition table
+docs/guard.md       the guard's controls, and the duties that they serve
 configs/README.md   every configuration key from the configuration's structs
 """
 
@@ -266,7 +267,91 @@ def orders() -> str:
     return head + render_table().strip() + "\n"
 
 
-PAGES: Final = {"docs/bus.md": bus, "docs/orders.md": orders, "configs/README.md": configuration}
+_GUARD_HEAD: Final = """# The guard
+
+Generated from `engine/guard` by `python -m engine docs`.
+
+Nothing reaches the venue but what the guard approved. Every new and every replacing order runs through the controls
+below, in this order; the first that says no refuses it, and the refusal names control, limit, value, scope and the
+whole in one sentence. Cancels pass in every state. Limits exist for each strategy, each market and the account, are
+required, and have no "unlimited" default. A replace counts at the larger of old and new until it is answered; an order
+whose outcome is unknown counts in full.
+
+**Soft levels.** At `risk.warn_percent` of a limit its use is warned of, once until it is left: in the log, and as a
+`LimitNote` on `guard.feed`, topic `limit`. **Breakers** trip by themselves and latch their scope.
+
+## Halting
+
+`scripts/ctl halt [--strategy S | --market M] --why TEXT` latches, cancels what rests (a mass cancel first where the session
+has one, then single cancels as tokens allow), and follows the count of orders still open until there is none. Only
+`scripts/ctl arm` of the same scope releases it. The latch is in the guard's journal and in the plain file `<run>/halt`,
+and order entry holds it too.
+
+With everything else down, write that file: `touch <run>/halt` halts everything, a line halts its scope:
+
+    all: why
+    strategy quote_maker: why
+    market BTC-PERP: why
+
+Guard and order entry obey it within 50 ms, and whatever is started later starts halted. A line that can't be understood
+halts everything; taking a line or the file away releases nothing. `ctl halt` writes the file by itself when the guard
+does not answer or no engine runs. `scripts/ctl drill` tries all of this in the embedded venue.
+
+In an exchange pause not even cancels work: the guard says which orders it can't cancel, tries one every two seconds, and
+cancels the rest as soon as one is answered.
+
+## Changing limits
+
+`scripts/ctl limits show` lists every limit with its use; `scripts/ctl limits set NAME VALUE [--strategy S | --market M] --why
+TEXT` changes one at once. A change is journalled with who, when and why, and holds over restarts until the configuration
+says something else. Tightening below what is in use stops whatever would increase it, and forces no trade.
+`limits set collateral DOLLARS` tells the margin watch what the venue shows: FIX has no message for balances, funding,
+deposits and withdrawals.
+
+## Pauses
+
+The venue's weekly window (`risk.pause_window`) stops new orders `risk.pause_lead_s` before it begins and cancels what rests. Any
+other pause is learned from a refusal that names it. After a pause orders wait for a book told since, and for a
+reconciliation begun since.
+
+## The controls
+"""
+
+
+def guard() -> str:
+    """Return docs/guard.md."""
+    from engine.guard.duties import DUTIES
+
+    lines = [_GUARD_HEAD, "| control | scopes | unit | warns | stops |\n|---|---|---|---|---|"]
+    lines += [f"| `{d.control}` | {d.scopes} | {d.unit} | {d.soft} | {d.hard} |" for d in DUTIES]
+    lines.append("\n## What each protects from\n")
+    said: set[int] = set()
+    for duty in DUTIES:
+        if id(duty.source) in said:
+            continue
+        said.add(id(duty.source))
+        names = ", ".join(f"`{d.control}`" for d in DUTIES if d.source is duty.source)
+        text = inspect.cleandoc(duty.source.__doc__ or "").partition("\n\nAttributes:")[0]
+        lines.append(f"### {names}\n\n{text}\n")
+    lines += [
+        "## Duties\n",
+        (
+            "SEC: Rule 15c3-5 (17 CFR 240.15c3-5). RTS 6: Commission Delegated Regulation (EU) 2017/589. FIA: Guide to the "
+            "Development and Operation of Automated Trading Systems, March 2015. They bind brokers, investment firms and FIA's "
+            "members; they are listed because they say what a careful desk does.\n"
+        ),
+        "| control | SEC 15c3-5 | RTS 6 | FIA | the accident that it would have stopped |\n|---|---|---|---|---|",
+    ]
+    lines += [f"| `{d.control}` | {d.sec} | {d.rts6} | {d.fia} | {d.accident} |" for d in DUTIES]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+PAGES: Final = {
+    "docs/bus.md": bus,
+    "docs/orders.md": orders,
+    "docs/guard.md": guard,
+    "configs/README.md": configuration,
+}
 
 
 def stale(root: str) -> list[str]:

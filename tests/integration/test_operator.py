@@ -10,6 +10,8 @@ import signal
 import pytest
 from integration.harness import DEMO, assert_equal_to_venue, command, start, wait_for
 
+from engine.messages import commands
+
 
 @pytest.fixture(scope="module")
 def engine(launch_shared):
@@ -67,12 +69,54 @@ def test_a_halt_file_touched_by_hand_halts_and_only_arm_releases(engine):
     engine.until_fills()
 
 
+def test_a_limit_is_changed_while_the_engine_runs_and_after_a_restart_of_the_guard(engine):
+    """`ctl limits set`: in force at once, shown with who and why, kept when the guard dies; `show` has every use."""
+    done = engine.ctl("limits", "set", "max_order_qty", "3", "--strategy", "quote_maker", "--why", "smaller")
+    assert done.returncode == 0 and "strategy quote_maker: max_order_qty 20.00 -> 3.00" in done.stdout
+    engine.kill("guard")
+    engine.until_trading()
+
+    def row():
+        answer = json.loads(
+            engine.ctl("limits", "show", "--strategy", "quote_maker", "--json").stdout or "{}"
+        )
+        return next((r for r in answer.get("limits", ()) if r["name"] == "max_order_qty"), None)
+
+    found = wait_for("the guard's answer", row)
+    assert (found["limit"], found["configured"], found["why"]) == ("3.00", "20.00", "smaller")
+    wait_for("a refusal by the new limit", lambda: engine.guard().refused)
+    bad = engine.ctl("limits", "set", "max_order_qty", "none", "--why", "x")
+    assert bad.returncode == 1 and "max_order_qty" in bad.stderr
+    back = engine.ctl(
+        "limits", "set", "max_order_qty", "20", "--strategy", "quote_maker", "--why", "as before"
+    )
+    assert back.returncode == 0
+    engine.until_fills()
+
+
+def test_a_drill_tries_the_kill_switch_and_leaves_the_engine_trading(engine):
+    """`ctl drill`: each step with what it took; 0 when the switch held."""
+    engine.until_trading()
+    done = engine.ctl("drill", "--json")
+    said = json.loads(done.stdout)
+    assert done.returncode == 0 and said["ok"], said
+    assert [s["step"] for s in said["steps"] if "late" in s["step"]] == [
+        "halted by message: no order left late",
+        "halted by the halt file: no order left late",
+    ]
+    engine.until_fills()
+
+
 def test_orders_are_cancelled_by_id_and_all_at_once(engine):
     """`ctl cancel ID` ends that order at the venue; an unknown id is said; `cancel --all` takes what is open."""
 
     def cancelled():
         resting = next((o.cl_ord_id for o in engine.truth().orders), "")
-        return resting if resting and engine.ctl("cancel", resting).returncode == 0 else ""
+        message = commands.CancelById(
+            request_id="c", cl_ord_id=resting, who="test"
+        )  # no process is as quick as a quote
+        answer = engine.ask("guard.orders", message) if resting else None
+        return resting if answer is not None and answer.ok else ""
 
     cl_ord_id = wait_for("a cancel by id", cancelled, timeout=60)
     wait_for(

@@ -112,6 +112,29 @@ def test_a_value_that_may_be_a_secret_is_not_shown():
     assert "***" in line
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ('risk.zone="Mars"', "risk.zone: 'Mars' is no time zone"),
+        ('risk.day_start="24:00"', "risk.day_start: '24:00' is no time of day"),
+        ('risk.pause_window="Thursday"', "risk.pause_window: 'Thursday' is no weekly window"),
+        ("risk.warn_percent=0", "risk.warn_percent: 0 must be 1 to 100"),
+        ("risk.pause_lead_s=-1", "risk.pause_lead_s: -1 must be"),
+        ("risk.breakers.reject_min=0", "risk.breakers.reject_min: 0 must be at least 1"),
+        (
+            'risk.breakers.on_liquidation="sell"',
+            "risk.breakers.on_liquidation: 'sell' is not one of halt, market, alert",
+        ),
+        ('risk.account.max_drawdown="0"', "risk.account.max_drawdown: '0' is too small"),
+        ('margin.collateral="much"', "margin.collateral: 'much'"),
+        ("margin.stop_percent=50", "margin.stop_percent: 50 must be 70 to 100"),
+    ],
+)
+def test_what_the_guard_cannot_hold_is_named_with_its_value(override, said):
+    (line,) = refused(override)
+    assert line.startswith(said), line
+
+
 def test_all_problems_are_told_at_once_one_a_line(tmp_path):
     """A misspelt key, a float, a wrong type and a wrong meaning in one go."""
     text = open(DEMO, encoding="utf-8").read()  # noqa: SIM115

@@ -4,19 +4,23 @@
    guard and order_entry over real TLS, ZeroMQ and SQLite; beside the bare chain of four processes doing no work, with the
    same pinning and the same idle gap; with the journal, and without.
 2. the codec beside simplefix.
-3. order round trip and sustained orders a second, against the embedded venue without token limits.
-4. start-up and memory of each process.
+3. the guard's whole decision for an order that passes every control.
+4. order round trip and sustained orders a second, against the embedded venue without token limits.
+5. start-up and memory of each process.
 
 Benchmarks are not tests: nothing fails on a slow machine.
 """
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 from typing import Any
 
 from engine.tools.bench import engine_chain
+
+GUARD_ORDERS = 5000
 
 
 def _spread(values: list[float]) -> str:
@@ -74,6 +78,21 @@ def _codec(rounds: int) -> dict[str, Any]:
     return result
 
 
+def _guard(arguments: argparse.Namespace) -> dict[str, float]:
+    from engine.tools.bench import decision
+
+    cpus = os.sched_getaffinity(0)
+    if arguments.cpu in cpus:
+        os.sched_setaffinity(0, {arguments.cpu})
+    result = decision.measure(GUARD_ORDERS)
+    os.sched_setaffinity(0, cpus)
+    print(
+        f"guard: an order that passes every control: median {result['decision_us']:.1f} us, p99 {result['decision_p99_us']:.1f} us; "
+        f"with decoding and encoding {result['with_decode_and_encode_us']:.1f} us"
+    )
+    return result
+
+
 def main(argv: list[str]) -> int:
     """Measure and print; with --json FILE also write the numbers."""
     parser = argparse.ArgumentParser(
@@ -86,7 +105,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--cpu", type=int, default=1, help="CPU that everything is pinned to, -1: not pinned (default 1)"
     )
-    parser.add_argument("--only", choices=("chain", "codec", "orders"), default="", help="measure only this")
+    parser.add_argument(
+        "--only", choices=("chain", "codec", "guard", "orders"), default="", help="measure only this"
+    )
     arguments = parser.parse_args(argv)
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="bench") as directory:
@@ -94,6 +115,8 @@ def main(argv: list[str]) -> int:
             result["tick_to_trade"] = _tick_to_trade(arguments, directory)
         if arguments.only in {"", "codec"}:
             result.update(_codec(arguments.rounds))
+        if arguments.only in {"", "guard"}:
+            result["guard"] = _guard(arguments)
         if arguments.only in {"", "orders"}:
             result.update(engine_chain.orders_and_start(directory))
     if arguments.json:

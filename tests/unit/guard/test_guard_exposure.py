@@ -242,7 +242,7 @@ def test_unknown_orders_may_be_allowed_and_still_count(make):
 
 
 def test_foreign_fills_move_the_account_and_raise_an_alert(rig):
-    rig.event("trade", "FILLED", "liquidation-1", strategy=-1, symbol=BTC, side=2, price=99_00, qty=400, cum_qty=400,
+    rig.event("trade", "FILLED", "web-1", strategy=-1, symbol=BTC, side=2, price=99_00, qty=400, cum_qty=400,
               last_qty=400, last_px=99_00)  # fmt: skip
     assert rig.guard.exposure.account_lines[BTC].position.qty == -400
     assert rig.guard.exposure.line(1, BTC).position.qty == 0

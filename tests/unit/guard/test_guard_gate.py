@@ -96,6 +96,9 @@ def test_a_refusal_that_names_a_pause_holds_new_orders_for_a_while(rig):
     rig.wait(4900)
     assert rig.guard.gate.state == "PAUSED"
     rig.wait(200)
+    rig.caught_up(watermark_wall_ns=rig.now.wall_ns)
+    rig.top(BTC, 99_00, 101_00)
+    rig.wait(100)
     assert rig.guard.gate.state == "TRADING"
 
 

@@ -3,7 +3,7 @@
 import os
 
 from engine.common import halt_file
-from engine.runtime.halt_disk import HaltDisk
+from engine.runtime.halt_disk import HaltDisk, HaltWatch
 
 
 def test_a_file_that_comes_changes_and_goes_is_noticed_each_time(tmp_path):
@@ -42,3 +42,19 @@ def test_what_could_not_be_written_is_written_later(tmp_path):
     (tmp_path / "run").mkdir()
     disk.retry()
     assert (tmp_path / "run" / "halt").read_text() == "all: x\n"
+
+
+def test_what_a_person_wrote_just_before_is_not_overwritten_unseen(tmp_path):
+    """An actor that keeps its latches is shown the file first, and keeps what came of that."""
+    latched = []
+
+    def tell(text):
+        latched.extend(line for line in (text or "").splitlines() if line not in latched)
+        watch.keep("".join(f"{line}\n" for line in latched))
+
+    watch = HaltWatch(str(tmp_path), tell, lambda level, text: None)
+    watch.begin()
+    (tmp_path / "halt").write_text("market BTC-PERP: by hand\n")
+    latched.append("all: by message")
+    watch.keep("all: by message\n")
+    assert (tmp_path / "halt").read_text() == "all: by message\nmarket BTC-PERP: by hand\n"
