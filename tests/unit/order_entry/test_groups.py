@@ -215,6 +215,17 @@ def test_a_group_that_the_venue_triggered_takes_nothing_until_it_is_reset(
     assert again.state(again.new()) == "SUBMITTING"
 
 
+def test_a_reset_without_a_session_is_refused_and_not_kept_for_later(ready) -> None:
+    """The operator says it again when there is one: what he saw may be over by then."""
+    command(ready, "trigger")
+    answer(ready, A)
+    ready.drop()
+    assert "there is no session" in command(ready, "reset")[0]
+    ready.logon()
+    ready.wait(5000)
+    assert (state(ready), sent(ready)[-1]) == ("KILLED", uog(4, group=A))
+
+
 def test_a_kill_triggers_at_once_and_goes_before_all_else(make_rig) -> None:
     """Also while an answer is awaited: then right after it; arming resets it."""
     rig = make_rig(groups={1: 5, 2: 6}).up()
