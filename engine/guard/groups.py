@@ -231,6 +231,11 @@ class OrderGroups:
             text = f"its order group is {state}: there is nothing to {message.action}"
             self._reply(peer, message.request_id, text, ok=False)
             return
+        if not self._commander.accepted:
+            self._reply(
+                peer, message.request_id, "order entry has not accepted the guard yet; say it again", ok=False
+            )
+            return
         self._asked[message.request_id] = _Asked(peer, message, now.mono_ns + ANSWER_NS)
         self._commander.group(
             message.strategy,

@@ -127,7 +127,8 @@ def test_over_the_limit_the_strategy_is_latched_until_an_operator_resets_and_arm
         world.start_node(name)
     reset = GroupOrder(request_id="r", who="me", why="seen", strategy=1, action="reset")
     assert world.run(70, lambda: world.nodes["order_entry"].actor.ready)
-    assert world.run(5, lambda: world.nodes["guard"].actor.groups.status(1) is not None)
+    guard = world.nodes["guard"].actor
+    assert world.run(30, lambda: guard.groups.status(1) is not None and guard.commander.accepted)
     assert LatchScope(1) in latches(world) and group(world).state == "TRIGGERED"
     assert "2" not in watcher.actions()
     reply = operate(world, reset)
