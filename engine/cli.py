@@ -114,6 +114,7 @@ def _check_strategy(argv: list[str]) -> int:
     from engine import config_loader
     from engine.bus import security
     from engine.runtime.child import preload
+    from engine.runtime.environment import add_users_path
     from engine.strategy.loader import load_strategy, strategy_config
 
     config = config_loader.load(arguments.config, arguments.overrides, production=arguments.production)
@@ -121,6 +122,7 @@ def _check_strategy(argv: list[str]) -> int:
     if strategy.run_as and not security.problems(config):  # its code runs as nobody else, here neither
         preload()
         security.become(security.doors(config, config.engine.run_dir)[f"strategy.{arguments.name}"])
+    add_users_path()
     strategy_config(arguments.name, load_strategy(arguments.name, strategy.strategy), strategy.config)
     return 0
 

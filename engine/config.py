@@ -26,7 +26,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         journal_sync: `normal` (survives a killed process) or `full` (survives a power cut).
         raw_fix_log: write each session's FIX messages, masked, to the log directory.
         cpus: process name to the CPU it is pinned to (`guard`, `order_entry`, `strategy.quote_maker`...).
-        pass_environment: environment variables that processes and alert hooks get besides PATH, HOME, the locale, TZ, PYTHONPATH and SSL_CERT_FILE; strategy code can read them.
+        pass_environment: environment variables that processes and alert hooks get besides PATH, HOME, the locale, TZ and SSL_CERT_FILE (what PYTHONPATH names is importable for strategies only); strategy code can read them.
     """
 
     name: str

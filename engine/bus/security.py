@@ -9,7 +9,7 @@ can connect to:
   another name there is thrown away undecoded; on the engine's own sockets the worker's name has no say any more;
 * on PUB channels the door is another address of the same socket.
 
-The doors lie in a directory below the system's for temporary files that others can pass but not list or write, named
+The doors lie in a directory below /run, or the system's for temporary files, that others can pass but not list or write, named
 by the engine's user and run directory, because a worker's user can't enter the run directory at all.
 """
 
@@ -27,6 +27,7 @@ from engine.errors import ConfigError, RunDirError
 
 PROCESSES_MAX: Final = 128  # processes and threads of a worker's user
 FILES_MAX: Final = 128  # of each of them
+FILE_BYTES_MAX: Final = 256 << 20  # of each file that they write, the log too: the disk is everybody's
 _PR_SET_NO_NEW_PRIVS: Final = 38
 
 
@@ -51,7 +52,9 @@ class Door(NamedTuple):
 def doors_directory(run_dir: str) -> str:
     """Return where the doors of a run directory lie."""
     digest = hashlib.sha256(os.fsencode(os.path.realpath(run_dir))).hexdigest()[:16]
-    return os.path.join(tempfile.gettempdir(), f"engine-{os.getuid()}-{digest}-doors")
+    # root's own place, where it is there: in a directory for everybody another user could make ours first
+    base = "/run" if os.geteuid() == 0 and os.access("/run", os.W_OK) else tempfile.gettempdir()
+    return os.path.join(base, f"engine-{os.getuid()}-{digest}-doors")
 
 
 def doors(config: Config, run_dir: str) -> dict[str, Door]:
@@ -130,6 +133,7 @@ def become(door: Door) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES_MAX, PROCESSES_MAX))
         resource.setrlimit(resource.RLIMIT_NOFILE, (FILES_MAX, FILES_MAX))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES_MAX, FILE_BYTES_MAX))
         os.setgroups([])
         os.setgid(door.gid)
         os.setuid(door.uid)

@@ -86,7 +86,7 @@ class Tolerance(msgspec.Struct, frozen=True):
     def severity_of(self, note: BreakNote) -> str:
         """Return how much hangs on a break."""
         if note.kind == POSITION:
-            return MINOR if 0 <= note.amount <= self.qty else CRITICAL
+            return MINOR if abs(note.amount) <= self.qty else CRITICAL
         if note.kind == DIFFERENT:
             if note.amount < 0:
                 return CRITICAL

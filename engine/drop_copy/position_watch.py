@@ -1,7 +1,7 @@
 """Our own sum of each market against the venue's LongQty(704) - ShortQty(705) of its newest trade. Pure.
 
 Every trade moves our sum, one long confirmed too; the venue's word is that of the newest ExecID. Equal again closes the
-break. A distance that an operator explained is no break while it stays the same.
+break. A distance that an operator explained is no break while it stays the same, sign and all.
 """
 
 from engine.common.fixed_point import QTY_TEXTS
@@ -56,7 +56,7 @@ class PositionWatch:
                 breaks.end(known.break_id, f"both {QTY_TEXTS[here]} again", event.wall_ns)
             breaks.position_is_whole(symbol)
             return
-        distance = abs(there - here)
+        distance = there - here
         if breaks.is_known_position(symbol, distance):
             return
         if known is None:

@@ -52,8 +52,8 @@ class BreakNote(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaul
         status: `open`, `explained` or `closed`.
         severity: `critical`, `major`, `minor` (within the configured tolerance) or `info`.
         first_ns: wall clock at which it was first seen; wall_ns: of this change.
-        amount: how large the difference is, where that is a number: 1/100 contract of a position, money of fees and
-            collateral; -1 where it is none.
+        amount: how large the difference is, where that is a number: 1/100 contract of a position (the venue's less
+            ours, signed), money of fees and collateral; -1 where it is none.
         who: of an explanation. about: the difference that was explained: another one is a break again.
         until_ns: of a gap, the end of the time that nothing is proven of (it begins at first_ns), 0 while it goes on.
     """

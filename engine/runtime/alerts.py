@@ -24,10 +24,12 @@ from engine.common.clock import iso_time
 from engine.config import Config
 from engine.runtime.conditions import Condition
 from engine.runtime.environment import child_environment
+from engine.runtime.plain_text import plain
 
 HOOKS_MAX: Final = 16
 WAITING_MAX: Final = 1000
 CLOSE_S: Final = 3.0
+TEXT_MAX: Final = 2000
 FIELDS: Final = ("kind", "key", "text", "engine")
 
 
@@ -69,8 +71,10 @@ class Alerts:
             "engine": self._name,
             "environment": self._environment_name,
             "kind": condition.kind,
-            "key": condition.key,
-            "text": condition.text,
+            "key": plain(condition.key, TEXT_MAX),
+            "text": plain(
+                condition.text, TEXT_MAX
+            ),  # a NUL of the venue's would keep the program from being started
             "time": iso_time(wall_ns),
         }
         variables = {f"ALERT_{field.upper()}": alert[field] for field in FIELDS}

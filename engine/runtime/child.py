@@ -6,6 +6,7 @@ from typing import Final
 
 from engine.bus import security
 from engine.runtime import life_points, secrets_free
+from engine.runtime.environment import add_users_path
 from engine.runtime.fix_log import FixLog
 from engine.runtime.journal import Journal, NoJournal
 from engine.runtime.process import ProcessRuntime
@@ -65,6 +66,7 @@ def main(name: str, run_dir: str, *, dry_run: bool = False) -> int:
         security.become(door)
     topics = {}
     if name.startswith("strategy."):
+        add_users_path()
         topics["slot"] = f"{config.strategies[name.partition('.')[2]].slot:03x}"
     runtime_class = ProcessRuntime
     if life_points.wanted():

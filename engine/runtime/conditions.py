@@ -24,6 +24,7 @@ SURE_NS: Final = SECOND  # a session or the gate that is back within this was no
 STARTED_NS: Final = 20 * SECOND  # a session that was never logged on by then is down
 TRADING_NS: Final = 60 * SECOND  # the same of the gate
 LOGGED_ON: Final = "logged on"
+SPEAKS: Final = frozenset({"order_entry", "market_data", "drop_copy"})
 OPEN: Final = "TRADING"
 TOLD_BY_THE_HALT: Final = frozenset({"HALTED", "STOPPING"})
 LIQUIDATION: Final = "liquidation"
@@ -143,8 +144,8 @@ class Conditions:
     def _sessions(self, statuses: Mapping[str, Status | None], now_ns: int) -> Iterator[Condition]:
         states: dict[str, tuple[str, str]] = {}
         for process, status in statuses.items():
-            if process == "venue":
-                continue
+            if process not in SPEAKS:
+                continue  # of a session only its own process is believed
             for session, state in (status.sessions if status is not None else {}).items():
                 states[session] = (process, state)
                 if state == LOGGED_ON:

@@ -17,8 +17,10 @@ def path_of(run_dir: str, name: str) -> str:
     return os.path.join(run_dir, f"config.{name}.json")
 
 
-def without_secrets(config: Config) -> Config:
-    """Return a configuration without keys, their files, addresses of hooks, and what is passed of the environment."""
+def without_secrets(config: Config, name: str) -> Config:
+    """Return a worker's configuration: without keys, their files, addresses of hooks, what is passed of the environment, and
+    the settings of other strategies.
+    """
     replace = msgspec.structs.replace
     sessions = {
         name: replace(session, key_id="", key_file="", ca_file="", host="", port=0)
@@ -26,11 +28,21 @@ def without_secrets(config: Config) -> Config:
         if (session := getattr(config.sessions, name)) is not None
     }
     engine = replace(config.engine, pass_environment=[])
-    return replace(config, engine=engine, sessions=SessionsConfig(**sessions), alerts=AlertsConfig())
+    strategies = {
+        other: strategy if f"strategy.{other}" == name else replace(strategy, config={})
+        for other, strategy in config.strategies.items()
+    }
+    return replace(
+        config,
+        engine=engine,
+        sessions=SessionsConfig(**sessions),
+        alerts=AlertsConfig(),
+        strategies=strategies,
+    )
 
 
 def write(config: Config, run_dir: str, name: str) -> str:
     """Write such a worker's configuration; return its digest."""
-    shown = without_secrets(config)
+    shown = without_secrets(config, name)
     keys.write_private(path_of(run_dir, name), config_loader.encode(shown))
     return config_loader.digest(shown)

@@ -4,6 +4,7 @@ Standard input: {"url", "timeout_s", "alert"}. A server that can't be reached, i
 while there is time. Exit code 0: taken; 1: not taken; 2: refused for good.
 """
 
+import http.client
 import json
 import sys
 import time
@@ -17,6 +18,16 @@ _BUSY: Final = 429
 _SERVER: Final = 500
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Another address would get a GET without the alert, and its answer would pass for taken."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow none: the answer is the HTTPError of its code."""
+
+
+_open: Final = urllib.request.build_opener(_NoRedirect).open
+
+
 def post(url: str, body: bytes, timeout_s: float) -> int:
     """Post once; return TAKEN, NOT_TAKEN (may be tried again) or REFUSED."""
     if not url.startswith(("http://", "https://")):
@@ -24,11 +35,11 @@ def post(url: str, body: bytes, timeout_s: float) -> int:
     headers = {"Content-Type": "application/json", "User-Agent": "kalshi-margin-engine"}
     request = urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310 - its scheme was looked at
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s):  # noqa: S310
+        with _open(request, timeout=timeout_s):
             return TAKEN
     except urllib.error.HTTPError as error:
         return NOT_TAKEN if error.code == _BUSY or error.code >= _SERVER else REFUSED
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return NOT_TAKEN
 
 

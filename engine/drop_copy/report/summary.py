@@ -241,7 +241,7 @@ def _own_breaks(orders: OrdersPass, sweeps: SweepsPass, proofs: list[Proof]) -> 
     for proof in proofs:
         if proof.ok or proof.venue is None or (proof.symbol in open_positions and not orders.over):
             continue
-        distance = abs(proof.venue - proof.closing)
+        distance = proof.venue - proof.closing
         key = key_of(proof.exec_id)
         assert key is not None, "the venue's word came with a key"
         if (proof.symbol, distance) not in explained:

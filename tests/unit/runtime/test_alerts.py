@@ -3,6 +3,8 @@
 import http.server
 import json
 import os
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -12,6 +14,7 @@ import pytest
 
 from engine import config_loader
 from engine.config import AlertsConfig
+from engine.runtime import webhook as webhooks
 from engine.runtime.alerts import Alerts, filled
 from engine.runtime.conditions import Condition
 from engine.runtime.environment import child_environment
@@ -132,7 +135,14 @@ class Hook(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(self.answers.pop(0) if self.answers else 200)
+        code = self.answers.pop(0) if self.answers else 200
+        self.send_response(code)
+        if code == 301:
+            self.send_header("Location", "/elsewhere")
+        self.end_headers()
+
+    def do_GET(self):
+        self.send_response(200)
         self.end_headers()
 
     def log_message(self, *_):
@@ -169,6 +179,33 @@ def test_a_webhook_that_refuses_is_one_line_without_its_address(make, webhook):
     assert said == ["the webhook ended with code 2"] and len(Hook.bodies) == 1
 
 
+def test_a_webhook_that_redirects_has_not_taken_the_alert(make, webhook):
+    """The other address would get a GET without the alert."""
+    Hook.answers[:] = [301]
+    alerts, said = make(webhook=webhook)
+    alerts.tell(HALT, 1)
+    wait("complaint", lambda: said, alerts=alerts)
+    assert said == ["the webhook ended with code 2"] and len(Hook.bodies) == 1
+
+
+def test_a_webhook_that_answers_garbage_is_tried_again():
+    """What is no HTTP is no refusal."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=lambda: server.accept()[0].close(), daemon=True)
+        thread.start()
+        assert webhooks.post(f"http://127.0.0.1:{server.getsockname()[1]}/", b"{}", 5) == webhooks.NOT_TAKEN
+        thread.join(5)
+
+
+def test_controls_in_a_text_keep_no_program_from_being_started(make, tmp_path):
+    """A venue's text with a NUL reaches the hook, made plain."""
+    out = tmp_path / "out"
+    alerts, said = make(command=python(f"import sys; open({str(out)!r}, 'w').write(sys.argv[1])"))
+    alerts.tell(Condition("halt", "halt:all\0", "EXCHANGE\0PAUSED"), 1)
+    wait("the hook", lambda: out.exists() and out.read_text(), alerts=alerts)
+    assert out.read_text() == "EXCHANGE?PAUSED" and not said
+
+
 def test_a_command_that_is_no_program_is_named_before_it_is_needed(make):
     assert "no/such" in make(command=["/no/such/program"])[0].problem()
     assert make(command=[sys.executable])[0].problem() == ""
@@ -181,6 +218,22 @@ def test_children_get_little_of_the_environment(monkeypatch):
     monkeypatch.setenv("MY_SETTING", "1")
     monkeypatch.setenv("SSL_CERT_FILE", "/etc/ca.pem")
     found = child_environment()
-    assert found["SSL_CERT_FILE"] == "/etc/ca.pem" and found["PYTHONPATH"].startswith(ROOT)
+    assert (
+        found["SSL_CERT_FILE"] == "/etc/ca.pem"
+        and found["PYTHONPATH"] == str(ROOT)
+        and found["PYTHONSAFEPATH"] == "1"
+    )
     assert "PATH" in found and not {"AWS_SECRET_ACCESS_KEY", "MY_SETTING"} & set(found)
     assert child_environment(["MY_SETTING"])["MY_SETTING"] == "1"
+
+
+def test_what_the_working_directory_or_pythonpath_hold_is_never_the_engines(monkeypatch, tmp_path):
+    """A file named as one of the engine's libraries does not run in a process that holds keys; strategies find theirs."""
+    seen = tmp_path / "seen"
+    (tmp_path / "setproctitle.py").write_text(f"open({str(seen)!r}, 'w').write('ran')\n")
+    (tmp_path / "mine_alone.py").write_text("VALUE = 7\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(tmp_path))))
+    text = "import setproctitle; from engine.runtime.environment import add_users_path as add; add(); import mine_alone; print(mine_alone.VALUE)"
+    done = subprocess.run(python(text), cwd=tmp_path, env=child_environment(), capture_output=True, text=True, timeout=30, check=False)  # fmt: skip
+    assert done.stdout == "7\n", done.stderr
+    assert not seen.exists()

@@ -19,6 +19,7 @@ class Rig:
         self.conditions = Conditions(unknown_s, again_s, self.now)
         self.gate, self.latches, self.reasons, self.breaks = "TRADING", {}, [], {}
         self.sessions, self.metrics, self.running, self.alive = dict(UP), {}, True, True
+        self.others = {}
 
     def look(self, seconds=0.25):
         told = []
@@ -28,7 +29,11 @@ class Rig:
                 wall_ns=self.now, gate=self.gate, epoch=1, reasons=self.reasons, latches=self.latches
             )
             order_entry = Status(state="TRADING", sessions=self.sessions) if self.alive else None
-            statuses = {"guard": Status(state="x", metrics=self.metrics), "order_entry": order_entry}
+            statuses = {
+                "guard": Status(state="x", metrics=self.metrics),
+                "order_entry": order_entry,
+                **self.others,
+            }
             known = Known(self.gate, guard, statuses, self.breaks, self.running)
             told += [(c.kind, c.key) for c in self.conditions.begun(known, self.now)]
         return told
@@ -103,6 +108,15 @@ def test_a_session_that_is_down_is_told_and_one_that_blinks_is_not(rig):
 def test_a_session_whose_process_is_gone_is_down(rig):
     rig.alive = False
     assert rig.look(3) == [("session", "session:KalshiNR")]
+
+
+def test_of_a_session_only_its_own_process_is_believed(rig):
+    """A worker can neither hide that a session is down nor invent ones that are."""
+    rig.sessions = {"KalshiNR": "waiting 5 s"}
+    rig.others = {"strategy.x": Status(state="x", sessions={"KalshiNR": "logged on", "Mine": "logged on"})}
+    assert rig.look(4) == [("session", "session:KalshiNR")]
+    rig.others = {}
+    assert rig.look(4) == []
 
 
 def test_a_session_that_never_came_up_is_told_after_the_start():
