@@ -289,7 +289,7 @@ class OrderEntry(Actor):
             self._on_hello(peer, message, now)
         elif kind is HaltOrders:
             # A halt is obeyed whoever's it is: it can only make less leave.
-            self.commands.latches[message.strategy, message.symbol] = message.why
+            self.commands.latch(message.strategy, message.symbol, message.why)
             self.out.log("warning", f"halted {_scope_text(message.strategy, message.symbol)}: {message.why}")
         elif message.epoch != self.commands.epoch:
             self.out.send(
@@ -371,7 +371,7 @@ class OrderEntry(Actor):
         halted = halt_file.parse(text, slots, self._config.instruments)
         for strategy, symbol, why in halted:
             if (strategy, symbol) not in self.commands.latches:
-                self.commands.latches[strategy, symbol] = why
+                self.commands.latch(strategy, symbol, why)
                 self.out.log("alert", f"halted {_scope_text(strategy, symbol)} by the halt file: {why}")
         self._file_latches = frozenset((strategy, symbol) for strategy, symbol, _ in halted)
         if self._guard_lost:

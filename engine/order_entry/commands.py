@@ -59,6 +59,7 @@ class Commands:
         self._desk = desk
         self._session = session
         self._groups = groups
+        groups.held, groups.halted = self._keeps_groups, self._halts_group
 
     def on_approved(self, peer: str, command: Approved, now: Now) -> None:
         """Send one command, or refuse it. This is the hot path."""
@@ -201,6 +202,23 @@ class Commands:
         if client is not None and not client.logged_on:
             return "session"
         return ""
+
+    def _keeps_groups(self) -> str:
+        # Why nothing about an order group but a trigger may leave.
+        if self.closing:
+            return "order entry is stopping"
+        return "" if self._desk.journal_ok else "the journal can't be written"
+
+    def _halts_group(self, strategy: int) -> str:
+        # The latch that holds a strategy as a whole: that of one market lets its group serve the others.
+        why = self._latched(strategy, "")
+        return f"it is halted: {why}" if why else ""
+
+    def latch(self, strategy: int | None, symbol: str, why: str) -> None:
+        """Let nothing new of a scope (strategy slot or None, symbol or "") leave any more."""
+        if not symbol and (strategy, symbol) not in self.latches:
+            self._groups.on_halted(strategy)
+        self.latches[strategy, symbol] = why
 
     def _latched(self, strategy: int, symbol: str) -> str:
         for (of_strategy, of_symbol), why in self.latches.items():

@@ -9,6 +9,9 @@ The venue makes the ids, its request carries none of ours, and its answer names 
   new one is to be made (`new`). Until the session is another one no other create leaves: a late answer is still the first's;
 * the id is kept in the order journal; after each start the group is looked at by setting its limit, and one that the venue
   says it does not have is made anew;
+* on the way down and while the journal can't be written, only triggers leave. While a latch holds the whole strategy no
+  group is made for it (a halt has let nothing new through), and a reset leaves on an operator's word about this group only:
+  one that still waits from an earlier arm is dropped by the next halt;
 * a group that the venue triggered (a cancel with ORDER_GROUP_CANCEL, a reject with EXCEEDED_ORDER_GROUP_RISK_LIMIT), or that
   we triggered as a kill, takes no orders until an operator resets it.
 
@@ -17,7 +20,7 @@ State changes by journalled `GroupRecord`s only, live and in replay alike.
 
 import hashlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -56,6 +59,7 @@ class _Sent(NamedTuple):
     group_id: str
     seq: int
     mono_ns: int
+    again: bool = True  # when it comes to nothing
 
 
 _NONE: Final = GroupRecord(wall_ns=0, slot=0, state=GroupState.ABSENT)
@@ -72,12 +76,16 @@ class Groups:
         client: the session; None in a dry run.
         requests: UOG messages sent in this life, for the guard's mirror of the Write bucket.
         changes: of what `status` says, in this life.
+        held: why nothing but triggers may leave now, or empty.
+        halted: slot to the latch that holds it as a whole, or empty.
     """
 
     def __init__(self, out: Outbox, limits: Mapping[int, int]) -> None:
         self.client: Client | None = None
         self.requests = 0
         self.changes = 0
+        self.held: Callable[[], str] = str
+        self.halted: Callable[[int], str] = lambda _slot: ""
         self._out = out
         self._limits = dict(limits)
         self._groups: dict[int, GroupRecord] = {}
@@ -86,6 +94,7 @@ class Groups:
         self._late_create = 0  # slot whose create may still be answered on this session
         self._next_ns = 0
         self._checked: set[int] = set()
+        self._ordered: set[int] = set()  # slots whose reset an operator ordered: it leaves during a halt, too
 
     # -- the journal
 
@@ -140,6 +149,8 @@ class Groups:
                 )
             case GroupState.READY:
                 return "its order group was not looked at yet"
+            case GroupState.ABSENT if held := self._keeps(_Wish(slot, CREATE)):
+                return f"its order group is not made now: {held}"
             case _:
                 return f"its order group is being made{f': {group.why}' if group.why else ''}"
 
@@ -182,8 +193,22 @@ class Groups:
         if sent.wish.action == CREATE:
             self._late_create = sent.wish.slot
             self._doubt(sent.wish.slot, now, "the session was lost before the answer")
-        else:
+        elif sent.again:
             self._wishes.appendleft(sent.wish)
+
+    def on_halted(self, strategy: int | None) -> None:
+        """Drop the resets that wait, of one strategy or of all: a latch came that was not there when they were wanted."""
+        for slot in self._limits:
+            if strategy in (None, slot):
+                self._no_reset(slot)
+
+    def _no_reset(self, slot: int) -> None:
+        reset, sent = _Wish(slot, RESET), self._sent
+        self._ordered.discard(slot)
+        if reset in self._wishes:
+            self._wishes.remove(reset)
+        if sent is not None and sent.wish == reset:
+            self._sent = sent._replace(again=False)
 
     def watch(self, event: OrderEvent) -> None:
         """Follow an event of an order: the venue says no other way that a group was triggered."""
@@ -203,6 +228,7 @@ class Groups:
             return
         if group.state is GroupState.READY:
             self._note(slot, GroupState.KILLED, now.wall_ns, why)
+        self._no_reset(slot)
         self._wish(_Wish(slot, TRIGGER), first=True)
         self._next_ns = 0
         self.tick(now)
@@ -218,6 +244,10 @@ class Groups:
             return f"its order group was triggered by the venue: {group.why}"
         if not killed_only and (self.client is None or not self.client.logged_on):
             return "there is no session to reset its order group on; say it again when there is one"
+        if not killed_only:
+            if held := self.held():
+                return f"its order group can't be reset now: {held}"
+            self._ordered.add(slot)
         self._wishes = deque(wish for wish in self._wishes if wish != _Wish(slot, TRIGGER))
         self._wish(_Wish(slot, RESET))
         self.tick(now)
@@ -306,6 +336,7 @@ class Groups:
                     slot, group.state, now.wall_ns, group.why, limit=self._limits.get(slot, group.limit)
                 )
             case "2":
+                self._ordered.discard(slot)
                 if _Wish(slot, TRIGGER) not in self._wishes:
                     self._note(slot, GroupState.READY, now.wall_ns)
                     self._out.log("warning", f"order group {group.group_id} of slot {slot} was reset")
@@ -331,7 +362,7 @@ class Groups:
             )
             self._wishes = deque(wish for wish in self._wishes if wish.slot != slot)
             self._look_at(slot)
-        else:
+        elif sent.again:
             self._wish(sent.wish, first=action == TRIGGER)
         self._next_ns = now.mono_ns + (CREATE_AGAIN_NS if action == CREATE else AGAIN_NS)
         return True
@@ -363,9 +394,20 @@ class Groups:
     def _next(self) -> _Wish | None:
         # A create must wait while another one may still be answered.
         for wish in self._wishes:
-            if wish.action != CREATE or not self._late_create:
+            if (wish.action != CREATE or not self._late_create) and not self._keeps(wish):
                 return wish
         return None
+
+    def _keeps(self, wish: _Wish) -> str:
+        # Why a request may not leave now. Setting a limit lets nothing in, so that a look may leave during a halt.
+        slot, action = wish
+        if action == TRIGGER:
+            return ""
+        if held := self.held():
+            return held
+        if action == CREATE or (action == RESET and slot not in self._ordered):
+            return self.halted(slot)
+        return ""
 
     def due(self) -> int | None:
         """Return when `tick` is wanted (mono_ns), or None."""
@@ -386,7 +428,7 @@ class Groups:
             if sent.wish.action == CREATE:
                 self._late_create = sent.wish.slot
                 self._doubt(sent.wish.slot, now, f"no answer after {UNANSWERED_NS // SECOND} s")
-            else:
+            elif sent.again:
                 self._wish(sent.wish, first=sent.wish.action == TRIGGER)
         wish = self._next()
         if client is None or not client.logged_on or wish is None or now.mono_ns < self._next_ns:

@@ -5,7 +5,14 @@ import pytest
 from engine.fix.events import LoggedOn
 from engine.fix.message import FixMessage
 from engine.kalshi.messages import OrderGroupResponse
-from engine.messages.commands import GroupAnswer, GroupCommand, NewOrder
+from engine.messages.commands import (
+    ArmOrders,
+    GroupAnswer,
+    GroupCommand,
+    GuardHello,
+    HaltOrders,
+    NewOrder,
+)
 
 A, B = "6f726472-0000-4000-8000-000000000001", "6f726472-0000-4000-8000-000000000002"
 CREATE = "35=UOG|20131=1|20132={}|"
@@ -273,3 +280,143 @@ def test_the_beat_says_how_the_groups_are(ready) -> None:
     command(ready, "trigger")
     assert not ready.beat.groups["1"].usable
     assert ready.beat.group_requests == 2
+
+
+@pytest.mark.parametrize("strategy", [None, 1])
+def test_no_group_is_made_for_a_strategy_that_is_halted(make_rig, strategy) -> None:
+    """After the halt no create leaves; it does when the latch is gone, and the operator reads why not before."""
+    rig = make_rig(groups={1: 5})
+    rig.oe.start(rig.now)
+    rig.guard(GuardHello(epoch=1))
+    rig.guard(HaltOrders(epoch=1, strategy=strategy, why="stop"))
+    rig.logon()
+    rig.wait(5000)
+    assert sent(rig) == []
+    assert "is not made now: it is halted: stop" in rig.beat.groups["1"].text
+    rig.guard(ArmOrders(epoch=1, strategy=strategy, why="go"))
+    rig.wait(10)
+    assert sent(rig) == [uog(1, 5)]
+
+
+def test_a_halt_of_one_market_or_of_another_strategy_keeps_no_group_from_being_made(make_rig) -> None:
+    """The group serves the other markets."""
+    rig = make_rig(groups={1: 5})
+    rig.oe.start(rig.now)
+    rig.guard(HaltOrders(epoch=1, symbol="BTC-PERP", why="stop"))
+    rig.guard(HaltOrders(epoch=1, strategy=2, why="stop"))
+    rig.logon()
+    assert sent(rig) == [uog(1, 5)]
+
+
+def test_no_group_is_made_while_its_create_can_not_be_journalled(make_rig) -> None:
+    """A restart would not know that it was asked for, and make a second one."""
+    rig = make_rig(groups={1: 5})
+    rig.oe.start(rig.now)
+    rig.oe.on_journal_failed("disk full", rig.now)
+    rig.logon()
+    rig.wait(5000)
+    assert (sent(rig), state(rig)) == ([], "ABSENT")
+    rig.oe.on_journal_ok(rig.now)
+    rig.wait(10)
+    assert sent(rig) == [uog(1, 5)]
+
+
+def test_on_the_way_down_only_triggers_leave(make_rig) -> None:
+    """No create, no look, no reset."""
+    rig = make_rig(groups={1: 5, 2: 6}).up()
+    answer(rig, A, 5)
+    answer(rig, B, 6)
+    rig.live()
+    command(rig, "trigger")
+    answer(rig, A)
+    rig.oe.quiesce(rig.now)
+    before = len(sent(rig))
+    assert command(rig, "reset") == ["its order group can't be reset now: order entry is stopping"]
+    command(rig, "reset_killed")
+    command(rig, "trigger", slot=2)
+    rig.wait(3000)
+    assert sent(rig)[before:] == [uog(4, group=B)]
+
+
+def test_no_create_leaves_on_the_way_down(make_rig) -> None:
+    rig = make_rig(groups={1: 5, 2: 6}).up()
+    rig.oe.quiesce(rig.now)
+    answer(rig, A, 5)
+    rig.wait(3000)
+    assert sent(rig) == [uog(1, 5)]
+
+
+@pytest.mark.parametrize("waits_for", ["session", "answer"])
+def test_a_reset_that_waits_is_dropped_by_the_next_halt(make_rig, waits_for) -> None:
+    """Arm, then a halt before the reset has left: the group stays triggered."""
+    rig = make_rig(groups={1: 5, 2: 6}).up()
+    answer(rig, A, 5)
+    command(rig, "trigger")
+    answer(rig, B, 6)
+    answer(rig, A)
+    if waits_for == "session":
+        rig.drop()
+    else:
+        command(rig, "trigger", slot=2)  # outstanding
+    command(rig, "reset_killed")
+    command(rig, "trigger")
+    before = len(sent(rig))
+    if waits_for == "session":
+        rig.logon()
+    for group in (B, A, B, A, B, A):
+        answer(rig, group)
+    assert uog(4, group=A) in sent(rig)[before:] and uog(2, group=A) not in sent(rig)
+    assert state(rig) == "KILLED"
+
+
+@pytest.mark.parametrize("ends", ["refused", "unanswered", "session"])
+@pytest.mark.parametrize("halt", [True, False])
+def test_a_reset_under_way_is_not_sent_again_after_a_halt(ready, ends, halt) -> None:
+    """Also when nothing is open, so that the halt triggers nothing."""
+    command(ready, "trigger")
+    answer(ready, A)
+    command(ready, "reset_killed")
+    assert sent(ready)[-1] == uog(2, group=A)
+    if halt:
+        ready.guard(HaltOrders(epoch=1, strategy=1, why="again"))
+    else:
+        command(ready, "trigger")
+    before = len(sent(ready))
+    if ends == "refused":
+        refuse(ready, 8)
+    elif ends == "unanswered":
+        ready.wait(21_000)
+    else:
+        ready.drop()
+        ready.logon()
+    for _ in range(3):
+        answer(ready, A)
+        ready.wait(2000)
+    assert uog(2, group=A) not in sent(ready)[before:]
+    assert state(ready) == "KILLED"
+
+
+def test_an_operators_reset_leaves_while_its_strategy_is_halted(ready) -> None:
+    """`arm` asks for it first; a halt that is only repeated does not drop it."""
+    ready.report(ready.live(), "4", "4", text="ORDER_GROUP_CANCEL")
+    ready.guard(HaltOrders(epoch=1, strategy=1, why="its group"))
+    again = ready.restarted(groups={1: 5}).up()
+    again.guard(HaltOrders(epoch=1, strategy=1, why="its group"))
+    assert command(again, "reset") == []
+    again.guard(HaltOrders(epoch=1, strategy=1, why="its group"))
+    answer(again, A, 5)
+    answer(again, A)
+    assert sent(again) == [uog(5, 5, A), uog(2, group=A)]
+    assert state(again) == "READY"
+
+
+def test_a_reset_by_arm_waits_for_the_last_latch(ready) -> None:
+    """Order entry may have one that the guard did not know of."""
+    command(ready, "trigger")
+    answer(ready, A)
+    ready.guard(HaltOrders(epoch=1, why="the halt file"))
+    command(ready, "reset_killed")
+    assert sent(ready)[-1] == uog(4, group=A)
+    ready.guard(ArmOrders(epoch=1, why="go"))
+    ready.wait(10)
+    assert sent(ready)[-1] == uog(2, group=A)
