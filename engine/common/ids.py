@@ -52,3 +52,9 @@ def slot_of(cl_ord_id: str) -> int | None:
     """Return the strategy slot that a ClOrdID of our layout carries, or None for any other text."""
     match = _LAYOUT(cl_ord_id)
     return int(match[1], 16) if match is not None else None
+
+
+def group_key(group_id: str) -> str:
+    """Return what is the same for all ways to write one order group id, a UUID: case, braces, hyphens, `urn:uuid:`."""
+    text = group_id.casefold().strip().removeprefix("urn:").removeprefix("uuid:")
+    return text.strip("{}").replace("-", "")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from engine.common.actor import Outbox
 from engine.common.clock import MS, SECOND, Now
+from engine.common.ids import group_key
 from engine.config import Config
 from engine.guard.commander import Commander
 from engine.guard.exposure import Exposure
@@ -119,9 +120,11 @@ class OrderGroups:
     def check(self, ask: Ask, way: Way) -> Breach | None:
         """Refuse what a group that can't be used would not take, and what would make the venue trigger it."""
         slot = way.line.strategy
-        if slot is None or slot not in self._limits:
+        if slot is None:
             return None
         scope = way.scopes[0].text
+        if slot not in self._limits:
+            return self._of_another(ask.new.group, scope) if ask.new is not None and ask.new.group else None
         status = self._status.get(slot)
         if status is None or not status.usable:
             text = status.text if status is not None else "order entry has not said how its order group is"
@@ -130,6 +133,13 @@ class OrderGroups:
         if filled >= limit:
             text = f"{filled // 100} contracts were filled in 15 s, and the order group's limit is {limit // 100}"
             return Breach(self.name, scope, text, limit, filled)
+        return None
+
+    def _of_another(self, group_id: str, scope: str) -> Breach | None:
+        # Its fills would trigger that one's group, and a kill of that one cancel its orders.
+        key = group_key(group_id)
+        if any(status.group_id and group_key(status.group_id) == key for status in self._status.values()):
+            return Breach(self.name, scope, f"order group {group_id} is another strategy's")
         return None
 
     # -- what is heard

@@ -102,6 +102,9 @@ class Commands:
             return
         if group:
             request = msgspec.structs.replace(request, group=group)
+        elif request.group and self._groups.is_anothers(strategy, request.group):
+            self._not_accepted(peer, command, "group", "the order group is another strategy's", now)
+            return
         if not _clean(cl_ord_id, request.symbol, request.group):
             self._not_accepted(
                 peer, command, "malformed", "a text is empty, too long or has control characters", now

@@ -27,6 +27,7 @@ import msgspec
 
 from engine.common.actor import Outbox
 from engine.common.clock import SECOND, Now
+from engine.common.ids import group_key
 from engine.kalshi import codec
 from engine.kalshi.messages import OrderGroupRequest, OrderGroupResponse
 from engine.kalshi.texts import EXCEEDED_ORDER_GROUP_RISK_LIMIT, ORDER_GROUP_CANCEL, ORDER_GROUP_NOT_FOUND
@@ -137,6 +138,14 @@ class Groups:
         if group.state is GroupState.READY and slot in self._checked:
             return group.group_id, ""
         return "", self._text(slot)
+
+    def is_anothers(self, slot: int, group_id: str) -> bool:
+        """Say whether another strategy has this group; what an id looks like is up to who writes it."""
+        key = group_key(group_id)
+        return any(
+            of != slot and group.group_id and group_key(group.group_id) == key
+            for of, group in self._groups.items()
+        )
 
     def _text(self, slot: int) -> str:
         group = self.of(slot)

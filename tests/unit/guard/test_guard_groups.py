@@ -201,3 +201,10 @@ def test_what_order_entry_sends_about_groups_is_counted_in_the_mirror(make) -> N
     before = rig.guard.budget.available(rig.now.mono_ns)
     rig.oe_beat(groups=status(), group_requests=2)
     assert before - rig.guard.budget.available(rig.now.mono_ns) == 40
+
+
+@pytest.mark.parametrize("written", [GROUP, GROUP.upper(), GROUP.replace("-", "")])
+def test_a_strategy_without_a_group_can_not_join_anothers(rig, written) -> None:
+    """Its fills would trigger that one's group; the id is on every beat."""
+    assert rig.control(slot=2, group=written) == "order_group"
+    assert rig.control(slot=2, group="of-its-own") is None

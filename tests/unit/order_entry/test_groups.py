@@ -420,3 +420,16 @@ def test_a_reset_by_arm_waits_for_the_last_latch(ready) -> None:
     ready.guard(ArmOrders(epoch=1, why="go"))
     ready.wait(10)
     assert sent(ready)[-1] == uog(2, group=A)
+
+
+@pytest.mark.parametrize("written", [A, A.upper(), A.replace("-", ""), "{" + A + "}", "urn:uuid:" + A])
+def test_an_order_in_another_strategys_group_does_not_leave(ready, written) -> None:
+    """However its id is written; a group that is none of ours is the strategy's own affair."""
+    other = NewOrder(cl_ord_id=ready.ids(), symbol="BTC-PERP", side=1, qty=100, price=1, group=written)
+    ready.approve(other, strategy=2)
+    assert ready.state(other.cl_ord_id) == "NOT_SENT"
+    assert "the order group is another strategy's" in ready.tape[-1].text
+    assert not any(text.startswith("35=D") for text in ready.wire)
+    own = NewOrder(cl_ord_id=ready.ids(), symbol="BTC-PERP", side=1, qty=100, price=1, group=B)
+    ready.approve(own, strategy=2)
+    assert f"|526={B}|" in ready.wire[-1]
