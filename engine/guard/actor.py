@@ -463,7 +463,7 @@ class Guard(Actor):
         self.counters["undelivered"] += 1
         if isinstance(message, Approved):
             request = self.exposure.requests.get(message.request.cl_ord_id)
-            if request is not None and not request.seen:
+            if request is not None and not request.seen and request.epoch == message.epoch:
                 self.exposure.release(request)
                 self.budget.returned(request.cl_ord_id)
                 self.following.tell_lost(

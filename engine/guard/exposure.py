@@ -268,7 +268,7 @@ class Exposure:
             self._accept_position(event)
             return
         request = self.requests.get(event.request_id) if event.request_id else None
-        if request is not None:
+        if request is not None and request.order.order == event.order:
             self._seen(request)
             if kind not in SUBMITS:
                 self._answered(request)
@@ -337,8 +337,8 @@ class Exposure:
             self._answered(first)
         if event.state is OrderState.UNKNOWN:  # counted as unknown from now on, not as unanswered
             for cl_ord_id in tuple(order.pending):
-                request = self.requests[cl_ord_id]
-                if request.seen:
+                request = self.requests.get(cl_ord_id)
+                if request is not None and request.seen:
                     self._answered(request)
 
     def _adopt(self, event: OrderEvent) -> Order:
@@ -434,17 +434,15 @@ class Exposure:
                 scope.unacknowledged += change
 
     def _end(self, order: Order) -> None:
-        for cl_ord_id in tuple(order.pending):
-            request = self.requests.get(cl_ord_id)
-            if request is not None:
-                self._answered(request)
         self._remove(order)
 
     def _remove(self, order: Order) -> None:
         if self.open.pop(order.order, None) is None:
             return
         for cl_ord_id in tuple(order.pending):
-            self._answered(self.requests[cl_ord_id])
+            request = self.requests.get(cl_ord_id)
+            if request is not None and request.order is order:
+                self._answered(request)
         self.orders.pop(order.order, None)
         for cl_ord_id in order.ids:
             self.orders.pop(cl_ord_id, None)

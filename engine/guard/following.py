@@ -9,7 +9,7 @@ from typing import Final
 
 from engine.common.actor import Outbox
 from engine.common.clock import MS, SECOND, Now
-from engine.common.ids import SLOT_OPERATOR
+from engine.common.ids import SLOT_OPERATOR, slot_of
 from engine.guard.breakers import Breakers, Trip
 from engine.guard.commander import Commander
 from engine.guard.doubts import Doubts
@@ -125,10 +125,15 @@ class Following:
             self._on_other_epoch(now)
         if message.no == 0:
             return
-        request = exposure.reserved.get(commander.base + message.no) if current else None
-        if request is None and message.cl_ord_id:
+        if current:
+            request = exposure.reserved.get(commander.base + message.no)
+        else:  # by its id, which a worker may have used again since
             request = exposure.requests.get(message.cl_ord_id)
-        if request is None or request.seen:
+        if request is None or request.seen or request.epoch != message.epoch:
+            if (
+                slot_of(message.cl_ord_id) == SLOT_OPERATOR
+            ):  # a mass cancel, or a cancel of an order that is over
+                self._budget.returned(message.cl_ord_id)
             return
         exposure.release(request)
         self._budget.returned(request.cl_ord_id)

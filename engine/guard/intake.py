@@ -84,7 +84,7 @@ class Intake:
             self.refuse_stranger(peer, cl_ord_id, worker, now)
             return
         way = worker.ways.get(intent.symbol)
-        if way is None or cl_ord_id in self._exposure.orders:
+        if way is None or self._used(cl_ord_id):
             self._refuse(peer, cl_ord_id, worker, self._misfit(intent.symbol, way), now)
             return
         if self._waiting.count and self._waits(worker, intent, now):
@@ -111,7 +111,7 @@ class Intake:
             return
         way = worker.ways.get(intent.symbol)
         order = self._exposure.orders.get(intent.orig_cl_ord_id)
-        if way is None or order is None or order.slot != worker.slot or cl_ord_id in self._exposure.orders:
+        if way is None or order is None or order.slot != worker.slot or self._used(cl_ord_id):
             known = way is None or (order is not None and order.slot == worker.slot)
             breach = (
                 self._misfit(intent.symbol, way) if known else self._no_order(worker, intent.orig_cl_ord_id)
@@ -147,7 +147,7 @@ class Intake:
             breach = self._no_order(worker, intent.orig_cl_ord_id)
         elif intent.symbol != order.market.symbol or intent.side != order.side:
             breach = Breach("form", scope, "side and market of a cancel must be its order's")
-        elif cl_ord_id in exposure.requests or cl_ord_id in exposure.orders:
+        elif self._used(cl_ord_id):
             breach = Breach("duplicate", scope, "this ClOrdID is in use")
         elif order.cancel_ns and mono_ns - order.cancel_ns < CANCEL_AGAIN_NS:
             breach = Breach("duplicate", scope, "the order has a cancel in flight")
@@ -175,6 +175,15 @@ class Intake:
             self.refuse_stranger(peer, "", worker, now)
         else:
             self._desk.sweep(LatchScope(worker.slot, intent.symbol), f"{worker.name} cancels all", now)
+
+    def _used(self, cl_ord_id: str) -> bool:
+        # An id of an order that is not over, of any unanswered request (a cancel's too), or of one that waits.
+        exposure, waiting = self._exposure, self._waiting
+        return (
+            cl_ord_id in exposure.orders
+            or cl_ord_id in exposure.requests
+            or (waiting.count > 0 and waiting.find(cl_ord_id) is not None)
+        )
 
     # -- waiting for tokens
 
