@@ -159,6 +159,10 @@ class WriteBudget:
 
     def _take(self, bucket: TokenBucket, cost: int, mono_ns: int, cl_ord_id: str) -> None:
         if cl_ord_id:
+            older = self._held.pop(cl_ord_id, None)
+            if older is not None:  # a worker used an id again: no answer could tell the two apart
+                self.pending -= older[0]
+                bucket.owe(older[0], mono_ns)
             self._held[cl_ord_id] = (cost, mono_ns)
             self.pending += cost
         else:

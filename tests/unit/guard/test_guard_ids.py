@@ -204,7 +204,7 @@ def worker_says(rng, ids):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_any_ids_in_any_order_leave_nothing_behind(make, seed):
-    """Ids of the other slot, of cancels, of what waits, is over or in doubt: all is answered, nothing stays reserved."""
+    """Ids of the other slot, of cancels, of what waits, is over or in doubt: all is answered, nothing stays held."""
     rng = random.Random(seed)
     rig = make(rate=RATE, strategies__alpha__over_budget="queue", strategies__alpha__queue_ms=500)
     rig.wait(1300)
@@ -235,3 +235,4 @@ def test_any_ids_in_any_order_leave_nothing_behind(make, seed):
     assert exposure.unknown == 0 and rig.guard.waiting.count == 0
     scopes = (exposure.account, *exposure.market_scopes.values(), *exposure.strategies.values())
     assert {(s.open_orders, s.unacknowledged, s.gross) for s in scopes} == {(0, 0, 0)}
+    assert rig.guard.budget.pending == 0

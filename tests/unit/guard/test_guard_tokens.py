@@ -66,6 +66,16 @@ def test_what_was_spent_without_tokens_is_owed_up_to_a_whole_bucket():
     assert made.take_cancel(3 * SECOND + 100_000_000)
 
 
+def test_an_id_that_is_held_twice_leaks_no_tokens():
+    """What was held under it before counts as taken: no answer can tell the two apart."""
+    made = budget()
+    assert made.take_cancel(SECOND, "x") and made.take_order(10, SECOND, "y") and made.take_cancel(SECOND, "x")
+    assert made.pending == 20 and made.available(SECOND) == 70
+    made.returned("x")
+    made.answered("y", SECOND)
+    assert made.pending == 0 and made.available(SECOND) == 80
+
+
 def test_costs_are_by_message_type():
     made = budget(costs={"D": 5, "F": 2, "G": 7, "q": 50, "A": 20})
     assert (made.cost_new, made.cost_cancel, made.cost_replace, made.cost_mass, made.cost_logon) == (
