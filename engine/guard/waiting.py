@@ -8,9 +8,11 @@ Rules that hold here:
   (`shares.py`), of a strategy what came first.
 * Of an order only the newest replace waits: it takes the place of an older one. A cancel overtakes them: they are
   refused as `superseded`. So is a new order whose cancel comes while it waits.
+* A newer replace has a deadline of its own; so deadlines are looked at by themselves, and not by place.
 * Everything that waits is answered in the end: by the tape, or by one refusal.
 """
 
+import heapq
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -69,6 +71,8 @@ class Waiting:
         self._counts: dict[int, int] = {}
         self._by_id: dict[str, Waiter] = {}
         self._replaces: dict[str, Waiter] = {}
+        self._deadlines: list[tuple[int, int, Waiter]] = []  # a heap of (until_ns, serial, waiter)
+        self._serial = 0
 
     def has(self, slot: int) -> bool:
         """Say whether something of a strategy waits."""
@@ -106,6 +110,7 @@ class Waiting:
         self._by_id[intent.cl_ord_id] = waiter
         self._counts[worker.slot] = self._counts.get(worker.slot, 0) + 1
         self.count += 1
+        self._set_deadline(waiter)
         self._claim(worker.slot, now.mono_ns)
         self.next_ns = min(self.next_ns or now.mono_ns, now.mono_ns)
 
@@ -115,12 +120,13 @@ class Waiting:
         superseded = older.intent
         self._by_id[waiter.intent.cl_ord_id] = older
         older.intent, older.since_ns, older.until_ns = waiter.intent, waiter.since_ns, waiter.until_ns
+        self._set_deadline(older)
         if waiter.rank < older.rank:
             lines = self._lines[older.worker.slot]
             lines[older.rank].remove(older)
             lines[waiter.rank].append(older)
             older.rank = waiter.rank
-            self._claim(older.worker.slot, now.mono_ns)
+        self._claim(older.worker.slot, now.mono_ns)
         self.superseded += 1
         self._refuse(
             older.worker, superseded, "superseded", "a newer replace of the order took its place", now
@@ -237,11 +243,11 @@ class Waiting:
         return wait_ns
 
     def _next(self, mono_ns: int) -> int | None:
-        waiter = self._first()
-        if waiter is None:
+        waiter, deadline = self._first(), self._deadline()
+        if waiter is None or deadline is None:
             return None
         wait_ns = max(self._wait_ns(waiter, mono_ns), 0)
-        return min(mono_ns + wait_ns, waiter.until_ns, mono_ns + SECOND)
+        return min(mono_ns + wait_ns, deadline.until_ns, mono_ns + SECOND)
 
     def taken(self, waiter: Waiter, now: Now) -> None:
         """This request is being judged: it waits no more."""
@@ -257,17 +263,33 @@ class Waiting:
             self._replaces[again.target] = again
         self._counts[slot] += 1
         self.count += 1
+        self._set_deadline(again)
         self._claim(slot, mono_ns)
 
+    # -- deadlines
+
+    def _set_deadline(self, waiter: Waiter) -> None:
+        deadlines = self._deadlines
+        if len(deadlines) > 2 * self.count + BATCH:  # mostly of what waits no more
+            deadlines[:] = [entry for entry in deadlines if self._holds(entry)]
+            heapq.heapify(deadlines)
+        self._serial += 1
+        heapq.heappush(deadlines, (waiter.until_ns, self._serial, waiter))
+
+    @staticmethod
+    def _holds(entry: tuple[int, int, Waiter]) -> bool:
+        until_ns, _, waiter = entry
+        return not waiter.over and waiter.until_ns == until_ns
+
+    def _deadline(self) -> Waiter | None:
+        # What waits with the earliest deadline.
+        deadlines = self._deadlines
+        while deadlines and not self._holds(deadlines[0]):
+            heapq.heappop(deadlines)
+        return deadlines[0][2] if deadlines else None
+
     def _expire(self, now: Now) -> None:
-        for slot, lines in self._lines.items():
-            if not self._counts.get(slot):
-                continue
-            for line in lines:
-                while line and (line[0].over or line[0].until_ns <= now.mono_ns):
-                    waiter = line.popleft()
-                    if not waiter.over:
-                        self.expired += 1
-                        waited_ms = (now.mono_ns - waiter.since_ns) // MS
-                        text = f"no tokens were there for it within {waited_ms} ms"
-                        self.give_up(waiter, "tokens", text, now)
+        while (waiter := self._deadline()) is not None and waiter.until_ns <= now.mono_ns:
+            self.expired += 1
+            waited_ms = (now.mono_ns - waiter.since_ns) // MS
+            self.give_up(waiter, "tokens", f"no tokens were there for it within {waited_ms} ms", now)

@@ -173,6 +173,48 @@ def test_of_an_order_only_the_newest_replace_waits(queued):
     ]
 
 
+def starve(rig):
+    """Let no tokens come until `feed`: nothing is answered."""
+    rig.guard.budget.pending += 10_000
+
+
+def feed(rig):
+    """Let tokens come again."""
+    rig.guard.budget.pending -= 10_000
+
+
+def test_what_waits_behind_a_replace_that_was_renewed_expires_in_its_own_time(queued):
+    """The newer replace has a deadline of its own; the one behind it is refused at 2 s, not after that."""
+    rig = queued()
+    first, second, *_ = drain(rig)
+    starve(rig)
+    replace(rig, first, 98_00)
+    behind = replace(rig, second, 97_00)
+    rig.wait(1900)
+    renewed = replace(rig, first, 96_00)
+    settle(rig)
+    rig.wait(160)
+    assert settle(rig) == ([], {behind: "tokens"})
+    feed(rig)
+    assert leave(rig, 200) == ([renewed], {})
+
+
+def test_what_waits_is_never_sent_after_its_deadline_however_late_the_guard_looks(queued):
+    rig = queued()
+    first, second, *_ = drain(rig)
+    starve(rig)
+    replace(rig, first, 98_00)
+    behind = replace(rig, second, 97_00)
+    rig.wait(1900)
+    renewed = replace(rig, first, 96_00)
+    settle(rig)
+    feed(rig)
+    rig.now = type(rig.now)(rig.now.wall_ns + 200 * MS, rig.now.mono_ns + 200 * MS)  # it was not running
+    rig.beats()
+    left, refused = settle(rig)
+    assert [request.cl_ord_id for request in left] == [renewed] and refused == {behind: "tokens"}
+
+
 def test_a_cancel_overtakes_its_own_replace(queued):
     """The reserve lets the cancel leave at once; the replace that waited is not wanted any more."""
     rig = queued()

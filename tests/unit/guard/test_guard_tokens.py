@@ -69,7 +69,9 @@ def test_what_was_spent_without_tokens_is_owed_up_to_a_whole_bucket():
 def test_an_id_that_is_held_twice_leaks_no_tokens():
     """What was held under it before counts as taken: no answer can tell the two apart."""
     made = budget()
-    assert made.take_cancel(SECOND, "x") and made.take_order(10, SECOND, "y") and made.take_cancel(SECOND, "x")
+    assert (
+        made.take_cancel(SECOND, "x") and made.take_order(10, SECOND, "y") and made.take_cancel(SECOND, "x")
+    )
     assert made.pending == 20 and made.available(SECOND) == 70
     made.returned("x")
     made.answered("y", SECOND)
