@@ -13,6 +13,7 @@ from engine.common.ids import SLOT_OPERATOR, slot_of
 from engine.guard.commander import Commander
 from engine.guard.desk import Desk
 from engine.guard.exposure import Exposure, Order
+from engine.guard.groups import OrderGroups
 from engine.guard.halting import Halting
 from engine.guard.kill_switch import CANCEL_AGAIN_NS, LatchScope
 from engine.guard.limits import (
@@ -20,10 +21,12 @@ from engine.guard.limits import (
     Breach,
     Control,
     Duplicate,
+    Halted,
     MaxNotional,
     MaxQty,
     Repeats,
     Tokens,
+    Trading,
     Way,
     rank_of_replace,
 )
@@ -65,6 +68,7 @@ class Intake:
         self._rememberers = tuple(
             control.passed for control in chain if isinstance(control, Duplicate | Repeats)
         )
+        self._states = tuple(c.check for c in chain if isinstance(c, Halted | Trading | OrderGroups))
         self._ask = Ask()
         self._exposure = exposure
         self._commander = commander
@@ -87,10 +91,10 @@ class Intake:
         if way is None or self._used(cl_ord_id):
             self._refuse(peer, cl_ord_id, worker, self._misfit(intent.symbol, way), now)
             return
-        if self._waiting.count and self._waits(worker, intent, now):
-            return
         ask, mono_ns = self._ask, now.mono_ns
         ask.of_new(intent, way, now.wall_ns, mono_ns)
+        if self._waiting.count and self._waits(worker, intent, way, now):
+            return
         for check in self._checks:
             breach = check(ask, way)
             if breach is not None:
@@ -120,7 +124,7 @@ class Intake:
             return
         ask = self._ask
         ask.of_replace(intent, order, way, now.wall_ns, now.mono_ns)
-        if self._waiting.count and self._waits(worker, intent, now, order):
+        if self._waiting.count and self._waits(worker, intent, way, now, order):
             return
         for check in self._checks:
             breached = check(ask, way)
@@ -215,11 +219,20 @@ class Intake:
         return RANK_CANCEL, budget.cost_cancel
 
     def _waits(
-        self, worker: Worker, intent: NewOrder | ReplaceOrder, now: Now, order: Order | None = None
+        self,
+        worker: Worker,
+        intent: NewOrder | ReplaceOrder,
+        way: Way,
+        now: Now,
+        order: Order | None = None,
     ) -> bool:
-        # What comes behind others of its strategy that wait is judged when it leaves, not twice.
+        # What comes behind others of its strategy that wait is judged when it leaves, not twice; but what no state of
+        # now lets pass (a halt, a closed gate) is refused now: it must not be there when that state is over.
         if self._leaver is not None or not worker.queue_ns or not self._waiting.has(worker.slot):
             return False
+        for check in self._states:
+            if check(self._ask, way) is not None:
+                return False
         rank, cost = self._rank(intent)
         self._waiting.add(worker, intent, rank, cost, now, order)
         return True

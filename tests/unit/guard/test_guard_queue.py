@@ -4,6 +4,7 @@ import pytest
 
 from engine.messages.commands import (
     Approved,
+    Arm,
     CancelAll,
     CancelOrder,
     Halt,
@@ -92,6 +93,16 @@ def leave(rig, ms):
     return [request.cl_ord_id for request in left], refused
 
 
+def starve(rig):
+    """Let no tokens come until `feed`: nothing is answered."""
+    rig.guard.budget.pending += 10_000
+
+
+def feed(rig):
+    """Let tokens come again."""
+    rig.guard.budget.pending -= 10_000
+
+
 def test_what_is_over_budget_waits_and_leaves_as_tokens_come(queued):
     rig = queued()
     drain(rig)
@@ -147,6 +158,36 @@ def test_a_halt_refuses_what_waits(queued):
     assert rig.guard.waiting.count == 0
 
 
+@pytest.mark.parametrize(
+    "scope", [{"strategy": 1}, {}, {"symbol": BTC}, {"strategy": 1, "symbol": BTC}], ids=str
+)
+def test_what_is_made_while_halted_is_refused_and_never_waits_for_the_arm(queued, scope):
+    """A cancel of the strategy waits for tokens: what comes behind it is judged now all the same."""
+    rig = queued(strategies__alpha__queue_ms=5000)
+    first, second, *_ = drain(rig)
+    starve(rig)
+    waits = cancel(rig, first.request.cl_ord_id)
+    rig.give(Halt(request_id="h", who="me", why="stop", **scope), "tool.ctl")
+    rig.out.all.clear()
+    made = [send(rig), replace(rig, second, 98_00)]
+    assert settle(rig) == ([], dict.fromkeys(made, "halted"))
+    rig.give(Arm(request_id="a", who="me", why="go", **scope), "tool.ctl")
+    feed(rig)
+    left, _ = leave(rig, 400)
+    assert waits in left and not set(made) & set(left)
+
+
+def test_what_is_made_while_the_gate_is_closed_is_refused_and_never_waits_for_it_to_open(queued):
+    rig = queued(strategies__alpha__queue_ms=5000)
+    first, *_ = drain(rig)
+    starve(rig)
+    cancel(rig, first.request.cl_ord_id)
+    rig.oe_beat(ready=False)
+    rig.out.all.clear()
+    made = send(rig)
+    assert settle(rig) == ([], {made: "gate"})
+
+
 def test_a_silent_workers_requests_wait_no_more(queued):
     rig = queued()
     drain(rig)
@@ -171,16 +212,6 @@ def test_of_an_order_only_the_newest_replace_waits(queued):
     assert [(m.request.cl_ord_id, m.request.price) for m in found if isinstance(m, Approved)] == [
         (replaces[2], 96_00)
     ]
-
-
-def starve(rig):
-    """Let no tokens come until `feed`: nothing is answered."""
-    rig.guard.budget.pending += 10_000
-
-
-def feed(rig):
-    """Let tokens come again."""
-    rig.guard.budget.pending -= 10_000
 
 
 def test_what_waits_behind_a_replace_that_was_renewed_expires_in_its_own_time(queued):
