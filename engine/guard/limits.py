@@ -522,11 +522,12 @@ class Tokens:
 
 
 def rank_of_replace(ask: Ask) -> int:
-    """Return how urgent a replace is: one that leaves no more open, at a price no more aggressive, comes first."""
+    """Return how urgent a replace is: one that leaves less open, or moves it away, and the other no worse, comes first."""
     order = ask.order
     assert order is not None, "a replace has its order"
-    away = ask.price <= order.price if ask.side == BUY else ask.price >= order.price
-    return RANK_REDUCING if away and ask.leaves <= order.leaves else RANK_REPLACE
+    away = order.price - ask.price if ask.side == BUY else ask.price - order.price
+    less = order.leaves - ask.leaves
+    return RANK_REDUCING if away >= 0 and less >= 0 and (away or less) else RANK_REPLACE
 
 
 def controls(

@@ -11,7 +11,8 @@ Requests leave in the order of their approval on one connection; an answer there
 With answers at once the mirror grants exactly what the venue would.
 
 Who comes first when tokens are short: kill, cancel, reducing replace, replace, new order. A part of the bucket is kept
-for the first two, so that quoting can never use up what is needed to stop. Among strategies see `shares.py`.
+for the first two, so that quoting can never use up what is needed to stop. Among strategies ranks are a head start, see
+`shares.py`.
 """
 
 from typing import Final
@@ -92,7 +93,7 @@ class WriteBudget:
         self.cost_logon = rate.costs.get("A", rate.cost)
         self.emptied = 0
         self.pending = 0
-        self.shares = Shares()
+        self.shares = Shares(max(self.cost_new, self.cost_replace))
         self._held: dict[str, tuple[int, int]] = {}  # ClOrdID to (cost, since), in the order of approval
         self._mass_ns: int | None = None
         self._kill_until_ns = 0

@@ -4,8 +4,9 @@ Rules that hold here:
 
 * What waits is counted nowhere and promised nothing: it is judged by every control again when it leaves, by what is
   known then, and is refused when its time is over (`queue_ms`), when its scope is halted, or when its worker is gone.
-* The most urgent rank leaves first (cancel, reducing replace, replace, new order), in it the strategy that had less
-  (`shares.py`), of a strategy what came first.
+* Of a strategy the most urgent rank leaves first (cancel, reducing replace, replace, new order), in it what came first.
+  Among strategies cancels leave first; then a rank is a head start, and the strategy goes first that had less
+  (`shares.py`).
 * Of an order only the newest replace waits: it takes the place of an older one. A cancel overtakes them: they are
   refused as `superseded`. So is a new order whose cancel comes while it waits.
 * A newer replace has a deadline of its own; so deadlines are looked at by themselves, and not by place.
@@ -226,8 +227,16 @@ class Waiting:
         heads = [head for slot, n in self._counts.items() if n and (head := self._head(slot)) is not None]
         if not heads:
             return None
-        tag = self._budget.shares.tag
-        return min(heads, key=lambda head: (head.rank, tag(head.worker.slot), head.since_ns))
+        place = self._budget.shares.place
+        return min(
+            heads,
+            key=lambda head: (
+                head.rank != RANK_CANCEL,
+                place(head.worker.slot, head.rank),
+                head.rank,
+                head.since_ns,
+            ),
+        )
 
     def _affords(self, waiter: Waiter, mono_ns: int) -> bool:
         return self._wait_ns(waiter, mono_ns) == 0

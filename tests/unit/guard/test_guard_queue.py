@@ -285,6 +285,46 @@ def test_the_most_urgent_leaves_first(queued):
     assert left == [gone, away, dearer, new] and not refused
 
 
+def test_a_replace_that_changes_nothing_is_no_reducing_one(queued):
+    """Equal terms, equal terms of less, equal terms further away: only the last two come before what came first."""
+    rig = queued()
+    first, *resting = drain(rig, qty=200)
+    dearer = replace(rig, first, 100_00, qty=200)
+    same, less, away = (
+        replace(rig, resting[n], price, qty)
+        for n, (price, qty) in enumerate([(99_00, 200), (99_00, 100), (98_00, 200)])
+    )
+    left, refused = leave(rig, 600)
+    assert left == [less, away, dearer, same] and not refused
+
+
+@pytest.mark.parametrize("change", [100, 0, -100], ids=["nearer", "no change", "further away"])
+def test_endless_replaces_starve_no_new_order_of_another(queued, change):
+    """One replaces as fast as it can, by any rank; the other's new order leaves within the default queue_ms."""
+    rig = queued(strategies__beta__queue_ms=1000)
+    resting = drain(rig)
+    sent, got, no, replaced = [], [], {}, 0
+    for turn in range(150):
+        for approved in resting:
+            replace(rig, approved, 95_00 + change * (turn % 5))
+        if turn % 50 == 0:
+            sent.append(send(rig, slot=2, price=98_00))
+        rig.wait(20)
+        left, refused = settle(rig)
+        got += [request.cl_ord_id for request in left]
+        no.update(refused)
+        for request in left:
+            if isinstance(request, NewOrder):
+                rig.submitted(Approved(epoch=0, no=0, expires_ns=0, strategy=2, request=request))
+                continue
+            replaced += 1
+            terms = {"symbol": BTC, "side": 1, "price": request.price, "qty": 100, "leaves_qty": 100}
+            rig.event(
+                "replaced", "NEW", request.orig_cl_ord_id, request_id=request.cl_ord_id, cl_ord_id=request.cl_ord_id, **terms
+            )  # fmt: skip
+    assert set(sent) <= set(got) and replaced > 20, (replaced, [no.get(one) for one in sent])
+
+
 def test_strategies_that_wait_share_alike(queued):
     """One sent 20 at once, the other 5 after them: they leave by turns."""
     rig = queued()

@@ -3,7 +3,7 @@
 import pytest
 
 from engine.config import RateConfig
-from engine.guard.rate_limit import WriteBudget
+from engine.guard.rate_limit import RANK_NEW, RANK_REDUCING, RANK_REPLACE, WriteBudget
 from engine.messages.commands import Approved, CancelOrder, Halt, MassCancel
 
 BTC = "BTC-PERP"
@@ -87,6 +87,22 @@ def test_costs_are_by_message_type():
         50,
         20,
     )
+
+
+@pytest.mark.parametrize("rank", [RANK_REDUCING, RANK_REPLACE, RANK_NEW])
+def test_a_rank_is_a_head_start_and_no_more(rank):
+    """Two ask every ms for a minute: each rank between them is worth 3 requests, in all, then they take turns."""
+    made = budget()
+    got = {1: 0, 2: 0}
+    assert all(made.take_order(10, SECOND) for _ in range(8)), "tokens are short from here on"
+    for ms in range(60_000):
+        at = SECOND + ms * MS
+        for slot, its_rank in ((2, RANK_NEW), (1, rank)):
+            if made.take_order(10, at, f"{slot}.{ms}", slot, its_rank):
+                made.answered(f"{slot}.{ms}", at)
+                got[slot] += 1
+    assert sum(got.values()) >= 599
+    assert abs(got[1] - got[2] - 3 * (RANK_NEW - rank)) <= 2, got
 
 
 def test_unlimited_never_refuses():
