@@ -179,13 +179,22 @@ class Halting:
     # -- cancelling
 
     def sweep(self, sweep: Sweep) -> None:
-        """Begin to cancel; a sweep of the same scope that is not finished is replaced."""
-        self.sweeps = [
-            other
-            for other in self.sweeps
-            if other.orders is not None or sweep.orders is not None or other.scope != sweep.scope
-        ]
-        self.sweeps.append(sweep)
+        """Begin to cancel; what is not finished of the same scope is replaced where this one goes on with it."""
+        kept = []
+        for other in self.sweeps:
+            if self._replaces(sweep, other):
+                sweep.waits |= other.waits  # it is said once that they can't be cancelled
+            else:
+                kept.append(other)
+        self.sweeps = [*kept, sweep]
+
+    def _replaces(self, sweep: Sweep, other: Sweep) -> bool:
+        if other.scope != sweep.scope or (other.orders is None) != (sweep.orders is None):
+            return False
+        if other.orders is None or sweep.orders is None:
+            return True
+        still = self._exposure.open.keys() & set(other.orders)
+        return still <= set(sweep.orders)
 
     def run(self, now: Now) -> None:
         """Go on with every sweep that is due."""

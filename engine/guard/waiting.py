@@ -149,7 +149,7 @@ class Waiting:
 
     def drop(self, scope: LatchScope, control: str, text: str, now: Now) -> None:
         """Refuse every order and replace that waits in a scope; cancels go on waiting."""
-        if not self.count:
+        if not self.count or (scope.strategy is not None and not self.has(scope.strategy)):
             return
         for waiter in tuple(self._by_id.values()):
             if waiter.rank != RANK_CANCEL and scope.covers(waiter.worker.slot, waiter.intent.symbol):

@@ -1,6 +1,7 @@
 """A worker over its message rate: halted, its orders cancelled, what was dropped answered by one counted refusal."""
 
-from engine.messages.commands import Approved, CancelOrder, Refused
+from engine.guard.kill_switch import LatchScope, Sweep
+from engine.messages.commands import Approved, CancelAll, CancelOrder, Refused
 from engine.messages.decisions import RefusalNote
 
 ALPHA = "strategy.alpha"
@@ -40,6 +41,31 @@ def test_a_flood_on_another_channel_or_by_another_name_halts_nobody(rig):
     flood(rig, 5000, channel="oe.ask")
     flood(rig, 5000, peer="tool.ctl.1")
     assert not rig.guard.halting.kill.latches
+
+
+def test_cancel_all_again_and_again_is_one_sweep(rig):
+    """While nothing can leave, each one replaces the one before; one of a market is another than one of everything."""
+    resting = rig.rest(price=99_00)
+    rig.oe_beat(session="connecting")
+    for _ in range(50):
+        rig.give(CancelAll(), ALPHA)
+        rig.give(CancelAll(symbol="BTC-PERP"), ALPHA)
+    assert len(rig.guard.halting.sweeps) == 2
+    rig.out.all.clear()
+    rig.wait(300)
+    cancelled = [m.request.orig_cl_ord_id for m in rig.take(Approved)]
+    assert cancelled == [resting.request.cl_ord_id]
+
+
+def test_a_sweep_of_one_order_ends_no_sweep_of_others(rig):
+    """Each of these means one order of the same scope; both are cancelled."""
+    orders = [rig.rest(price=price).request.cl_ord_id for price in (99_00, 98_00)]
+    rig.oe_beat(session="connecting")
+    for order in orders:
+        rig.guard.halting.sweep(Sweep(LatchScope(1, "BTC-PERP"), "test", rig.now.mono_ns, orders=(order,)))
+    rig.out.all.clear()
+    rig.wait(300)
+    assert sorted(m.request.orig_cl_ord_id for m in rig.take(Approved)) == sorted(orders)
 
 
 def test_a_flooder_that_was_armed_and_floods_again_is_halted_again(rig):

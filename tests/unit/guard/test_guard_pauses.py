@@ -4,7 +4,7 @@ import pytest
 
 from engine.common.clock import Now
 from engine.common.schedule import Window
-from engine.messages.commands import Approved, CancelOrder, ControlReply, Halt, Refused
+from engine.messages.commands import Approved, CancelAll, CancelOrder, ControlReply, Halt, Refused
 from engine.messages.market_data import BookRequest
 from engine.messages.reconciliation import ReconciliationStatus
 
@@ -134,6 +134,18 @@ def test_a_halt_in_an_exchange_pause_says_what_it_cannot_cancel(rig):
     rig.end(order, request_id=probe.cl_ord_id)
     rig.wait(100)
     assert rig.guard.report.status(rig.now).cannot_cancel == ""
+
+
+def test_cancel_all_again_and_again_in_an_exchange_pause_is_one_sweep_and_one_alert(rig):
+    """A second one cancels nothing that the first does not, and says nothing new."""
+    rig.rest(price=97_00)
+    refuse(rig, "EXCHANGE_PAUSED")
+    for _ in range(20):
+        rig.give(CancelAll(), "strategy.alpha")
+        rig.wait(40)
+    assert len(rig.guard.halting.sweeps) == 1
+    said = [text for level, text in rig.out.log_lines if level == "alert" and "can't be cancelled" in text]
+    assert len(said) == 1
 
 
 @pytest.fixture
