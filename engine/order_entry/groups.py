@@ -101,6 +101,7 @@ class Groups:
 
     def replay(self, record: GroupRecord) -> None:
         """Take a record in."""
+        self._groups.pop(record.slot, None)  # the last one changed stands last
         self._groups[record.slot] = record
 
     def save(self) -> list[GroupRecord]:
@@ -121,7 +122,7 @@ class Groups:
         if (record.state, record.group_id, record.limit) == (before.state, before.group_id, before.limit):
             return
         self._out.record(record)
-        self._groups[slot] = record
+        self.replay(record)
         self.changes += 1
 
     # -- asking
@@ -180,9 +181,12 @@ class Groups:
 
     def start(self, now: Now) -> None:
         """Begin a life: a create that was never answered is in doubt."""
+        # KalshiRT may still bring the answer, also of one in doubt before; no create has left after the last of them.
+        for slot, group in self._groups.items():
+            if slot in self._limits and group.state in (GroupState.CREATING, GroupState.DOUBT):
+                self._late_create = slot
         for slot in self._limits:
             if self.of(slot).state is GroupState.CREATING:
-                self._late_create = slot  # KalshiRT may still bring the answer
                 self._doubt(slot, now, "order entry ended before the answer")
 
     def on_logon(self, now: Now, *, anew: bool) -> None:

@@ -433,3 +433,19 @@ def test_an_order_in_another_strategys_group_does_not_leave(ready, written) -> N
     own = NewOrder(cl_ord_id=ready.ids(), symbol="BTC-PERP", side=1, qty=100, price=1, group=B)
     ready.approve(own, strategy=2)
     assert f"|526={B}|" in ready.wire[-1]
+
+
+def test_the_lost_answer_to_a_create_in_doubt_is_nobody_elses_after_a_restart(make_rig) -> None:
+    """KalshiRT brings it to the next process; until then no other strategy's create leaves."""
+    session = {"target_comp_id": "KalshiRT"}
+    rig = make_rig(groups={1: 5, 2: 6}, session=session).up()
+    rig.drop()
+    assert state(rig) == "DOUBT"
+    again = rig.restarted(groups={1: 5, 2: 6}, session=session)
+    again.oe.start(again.now)
+    again.client.logged_on, again.client.began_anew, again.client.state = True, False, "logged on"
+    again.feed(LoggedOn(FixMessage(b"", "FIXT.1.1", [(35, "A"), (141, "N")])))
+    assert sent(again) == []
+    answer(again, A, 5)
+    assert (state(again, 1), again.oe.groups.of(1).group_id) == ("READY", A)
+    assert sent(again) == [uog(1, 6)]
