@@ -30,7 +30,12 @@ from engine.common.clock import SECOND, Now
 from engine.common.ids import group_key
 from engine.kalshi import codec
 from engine.kalshi.messages import OrderGroupRequest, OrderGroupResponse
-from engine.kalshi.texts import EXCEEDED_ORDER_GROUP_RISK_LIMIT, ORDER_GROUP_CANCEL, ORDER_GROUP_NOT_FOUND
+from engine.kalshi.texts import (
+    EXCEEDED_ORDER_GROUP_RISK_LIMIT,
+    ORDER_GROUP_CANCEL,
+    ORDER_GROUP_NOT_FOUND,
+    RATE_LIMIT_EXCEEDED,
+)
 from engine.messages.commands import GroupCommand
 from engine.messages.executions import EventKind, GroupState, GroupStatus, OrderEvent
 from engine.order_entry.desk import Client
@@ -46,13 +51,21 @@ UNANSWERED_NS: Final = 20 * SECOND
 """The venue may take 15 s to answer."""
 AGAIN_NS: Final = SECOND
 CREATE_AGAIN_NS: Final = 30 * SECOND
-"""How long after a refusal that is not final the request, or a create, is sent again."""
+"""How long after its first refusal the request, or a create, is sent again; twice as long after each further one."""
+_DOUBLINGS: Final = {CREATE: 6, RESET: 6, TRIGGER: 4, UPDATE: 6}  # 32 min, 64 s, 16 s: a kill, 64 s
+_ALERTS: Final = 3  # of refusals in a row; those after it are warnings
 _UNKNOWN_ID: Final = 1  # BusinessRejectReason(380)
 
 
 class _Wish(NamedTuple):
     slot: int
     action: str
+
+
+class _Refused(NamedTuple):
+    times: int
+    until_ns: int
+    text: str
 
 
 class _Sent(NamedTuple):
@@ -93,7 +106,7 @@ class Groups:
         self._wishes: deque[_Wish] = deque()
         self._sent: _Sent | None = None
         self._late_create = 0  # slot whose create may still be answered on this session
-        self._next_ns = 0
+        self._refused: dict[_Wish, _Refused] = {}
         self._checked: set[int] = set()
         self._ordered: set[int] = set()  # slots whose reset an operator ordered: it leaves during a halt, too
 
@@ -158,7 +171,12 @@ class Groups:
                     "it is not known whether its order group was made: scripts/ctl group adopt, or group new"
                 )
             case GroupState.READY:
-                return "its order group was not looked at yet"
+                refused = self._refused.get(_Wish(slot, UPDATE))
+                return (
+                    f"its order group's limit was refused: {refused.text}"
+                    if refused is not None
+                    else "its order group was not looked at yet"
+                )
             case GroupState.ABSENT if held := self._keeps(_Wish(slot, CREATE)):
                 return f"its order group is not made now: {held}"
             case _:
@@ -193,7 +211,7 @@ class Groups:
         """Look at every group; anew: nothing of the last session is answered any more."""
         if anew:
             self._late_create = 0
-        self._next_ns = 0
+        self._refused.clear()
         for slot in self._limits:
             self._look_at(slot)
         self.tick(now)
@@ -242,8 +260,7 @@ class Groups:
         if group.state is GroupState.READY:
             self._note(slot, GroupState.KILLED, now.wall_ns, why)
         self._no_reset(slot)
-        self._wish(_Wish(slot, TRIGGER), first=True)
-        self._next_ns = 0
+        self._wish(_Wish(slot, TRIGGER), first=True, at_once=True)
         self.tick(now)
 
     def reset(self, slot: int, *, killed_only: bool, now: Now) -> str:
@@ -262,7 +279,7 @@ class Groups:
                 return f"its order group can't be reset now: {held}"
             self._ordered.add(slot)
         self._wishes = deque(wish for wish in self._wishes if wish != _Wish(slot, TRIGGER))
-        self._wish(_Wish(slot, RESET))
+        self._wish(_Wish(slot, RESET), at_once=True)
         self.tick(now)
         return ""
 
@@ -275,6 +292,7 @@ class Groups:
         self._late_create = 0 if self._late_create == slot else self._late_create
         self._note(slot, GroupState.READY, now.wall_ns, "an operator says so", group_id=group_id)
         self._checked.discard(slot)
+        self._refused.pop(_Wish(slot, UPDATE), None)
         self._look_at(slot)
         self.tick(now)
         return ""
@@ -285,6 +303,7 @@ class Groups:
             return "its order group is not in doubt"
         self._late_create = 0 if self._late_create == slot else self._late_create
         self._note(slot, GroupState.ABSENT, now.wall_ns, "an operator has it made anew")
+        self._refused.pop(_Wish(slot, CREATE), None)
         self._look_at(slot)
         self.tick(now)
         return ""
@@ -319,6 +338,7 @@ class Groups:
             self._created(sent.wish.slot, answer, now)
         elif sent is not None and sent.group_id and sent.group_id == answer.order_group_id:
             self._sent = None
+            self._refused.pop(sent.wish, None)
             self._done(sent.wish, now)
         elif known is None and self._late_create:
             slot, self._late_create = self._late_create, 0
@@ -332,6 +352,7 @@ class Groups:
         limit = answer.order_group_contracts_limit or self._limits.get(slot, 0)
         self._note(slot, GroupState.READY, now.wall_ns, "", group_id=answer.order_group_id, limit=limit)
         self._checked.add(slot)
+        self._refused.pop(_Wish(slot, CREATE), None)
         self._out.log(
             "info", f"order group {answer.order_group_id} of slot {slot}: {limit} contracts in 15 s"
         )
@@ -363,7 +384,7 @@ class Groups:
             return False
         self._sent = None
         slot, action = sent.wish
-        self._out.log("alert", f"order group of slot {slot}: {_NAMES[action]} was refused: {text[:200]}")
+        self._hold_off(sent.wish, reason, text, now)
         gone = sent.group_id and (reason == _UNKNOWN_ID or ORDER_GROUP_NOT_FOUND in text)
         if action == CREATE:
             self._note(slot, GroupState.ABSENT, now.wall_ns, text)
@@ -377,8 +398,24 @@ class Groups:
             self._look_at(slot)
         elif sent.again:
             self._wish(sent.wish, first=action == TRIGGER)
-        self._next_ns = now.mono_ns + (CREATE_AGAIN_NS if action == CREATE else AGAIN_NS)
+        self.changes += 1
         return True
+
+    def _hold_off(self, wish: _Wish, reason: int, text: str, now: Now) -> None:
+        # Only this request waits, longer each time: nobody reads the same alert each second, and it costs tokens.
+        before = self._refused.get(wish)
+        times = 1 + (before.times if before is not None else 0)
+        if reason == RATE_LIMIT_EXCEEDED and wish.action != CREATE:
+            times = 1  # over in a moment: a trigger must not wait for more
+        again_ns = CREATE_AGAIN_NS if wish.action == CREATE else AGAIN_NS
+        again_ns <<= min(times - 1, _DOUBLINGS[wish.action])
+        self._refused[wish] = _Refused(times, now.mono_ns + again_ns, text[:200])
+        known = before is not None and (times > _ALERTS or reason == RATE_LIMIT_EXCEEDED)
+        self._out.log(
+            "warning" if known else "alert",
+            f"order group of slot {wish.slot}: {_NAMES[wish.action]} was refused: {text[:200]}; "
+            f"no such request for {again_ns // SECOND} s",
+        )
 
     def _doubt(self, slot: int, now: Now, why: str) -> None:
         self._note(slot, GroupState.DOUBT, now.wall_ns, why)
@@ -394,7 +431,9 @@ class Groups:
         elif group.state is GroupState.ABSENT:
             self._wish(_Wish(slot, CREATE))
 
-    def _wish(self, wish: _Wish, *, first: bool = False) -> None:
+    def _wish(self, wish: _Wish, *, first: bool = False, at_once: bool = False) -> None:
+        if at_once:  # somebody wants it now, whatever was refused before
+            self._refused.pop(wish, None)
         if wish in self._wishes:
             if not first:
                 return
@@ -404,12 +443,13 @@ class Groups:
         else:
             self._wishes.append(wish)
 
-    def _next(self) -> _Wish | None:
-        # A create must wait while another one may still be answered.
-        for wish in self._wishes:
-            if (wish.action != CREATE or not self._late_create) and not self._keeps(wish):
-                return wish
-        return None
+    def _may_leave(self) -> list[tuple[int, _Wish]]:
+        # What may leave and from when on, in order. A create must wait while another one may still be answered.
+        return [
+            (self._refused[wish].until_ns if wish in self._refused else 0, wish)
+            for wish in self._wishes
+            if (wish.action != CREATE or not self._late_create) and not self._keeps(wish)
+        ]
 
     def _keeps(self, wish: _Wish) -> str:
         # Why a request may not leave now. Setting a limit lets nothing in, so that a look may leave during a halt.
@@ -427,9 +467,9 @@ class Groups:
         if self._sent is not None:
             return self._sent.mono_ns + UNANSWERED_NS
         client = self.client
-        if client is None or not client.logged_on or self._next() is None:
+        if not self._wishes or client is None or not client.logged_on:
             return None
-        return self._next_ns
+        return min((at_ns for at_ns, _ in self._may_leave()), default=None)
 
     def tick(self, now: Now) -> None:
         """Send the next request if it may leave; give up one that is not answered."""
@@ -443,8 +483,10 @@ class Groups:
                 self._doubt(sent.wish.slot, now, f"no answer after {UNANSWERED_NS // SECOND} s")
             elif sent.again:
                 self._wish(sent.wish, first=sent.wish.action == TRIGGER)
-        wish = self._next()
-        if client is None or not client.logged_on or wish is None or now.mono_ns < self._next_ns:
+        if not self._wishes or client is None or not client.logged_on:
+            return
+        wish = next((wish for at_ns, wish in self._may_leave() if at_ns <= now.mono_ns), None)
+        if wish is None:
             return
         self._wishes.remove(wish)
         self._send(client, wish, now)

@@ -449,3 +449,55 @@ def test_the_lost_answer_to_a_create_in_doubt_is_nobody_elses_after_a_restart(ma
     answer(again, A, 5)
     assert (state(again, 1), again.oe.groups.of(1).group_id) == ("READY", A)
     assert sent(again) == [uog(1, 6)]
+
+
+def test_a_refused_create_keeps_no_other_groups_requests_waiting(make_rig) -> None:
+    """Each request waits for itself: another's reset leaves at once."""
+    rig = make_rig(groups={1: 5, 2: 6}).up()
+    answer(rig, A, 5)
+    refuse(rig, 3)  # slot 2's create
+    rig.report(rig.live(), "4", "4", text="ORDER_GROUP_CANCEL")
+    assert command(rig, "reset") == []
+    assert sent(rig)[-1] == uog(2, group=A)
+    answer(rig, A)
+    assert state(rig) == "READY"
+    rig.wait(31_000)
+    assert sent(rig)[-1] == uog(1, 6)
+
+
+@pytest.mark.parametrize(("action", "code"), [("update", 5), ("reset", 2), ("trigger", 4), ("create", 1)])
+def test_a_request_that_is_always_refused_is_sent_ever_more_rarely(make_rig, action, code) -> None:
+    """Not each second, with an alert each time; what wants it anew has it sent at once."""
+    rig = make_rig(groups={1: 5}).up()
+    if action != "create":
+        answer(rig, A, 5)
+        if action == "update":
+            rig = rig.restarted(groups={1: 7}).up()
+        else:
+            command(rig, "trigger")
+        if action == "reset":
+            answer(rig, A)
+            command(rig, "reset")
+    rig.out.done.clear()
+    tries = 1
+    for _ in range(600):
+        if len(sent(rig)) > tries or tries == 1:
+            tries = len(sent(rig))
+            refuse(rig, 3, "not allowed")
+        rig.wait(1000)
+    requests = [text for text in sent(rig) if f"20131={code}" in text]
+    assert 4 <= len(requests) <= (45 if action == "trigger" else 16), len(requests)
+    assert len([text for text in rig.out.logged("alert") if "was refused" in text]) <= 4
+    if action in ("reset", "trigger"):
+        before = len(sent(rig))
+        command(rig, action)
+        assert len(sent(rig)) == before + 1
+
+
+def test_a_trigger_refused_for_the_rate_is_sent_each_second(ready) -> None:
+    """That is over in a moment, and a kill does not wait for more."""
+    command(ready, "trigger")
+    for _ in range(5):
+        refuse(ready, 8)
+        ready.wait(1100)
+    assert sent(ready)[1:] == [uog(4, group=A)] * 6
