@@ -17,6 +17,7 @@ SLOT_OPERATOR: Final = 0
 SLOT_FOREIGN: Final = -1
 SLOT_MAX: Final = 0xFFF
 _COUNTER_MAX = 0xFFFFFFFF
+_GROUP_ID_MAX: Final = 64
 _LAYOUT: Final = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-8([0-9a-f]{3})-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII
 ).fullmatch
@@ -52,6 +53,11 @@ def slot_of(cl_ord_id: str) -> int | None:
     """Return the strategy slot that a ClOrdID of our layout carries, or None for any other text."""
     match = _LAYOUT(cl_ord_id)
     return int(match[1], 16) if match is not None else None
+
+
+def is_group_id(text: str) -> bool:
+    """Say whether an order group's id can stand in a message: printable ASCII, 1 to 64 characters."""
+    return 0 < len(text) <= _GROUP_ID_MAX and text.isascii() and text.isprintable()
 
 
 def group_key(group_id: str) -> str:

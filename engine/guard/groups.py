@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from engine.common.actor import Outbox
 from engine.common.clock import MS, SECOND, Now
-from engine.common.ids import group_key
+from engine.common.ids import group_key, is_group_id
 from engine.config import Config
 from engine.guard.commander import Commander
 from engine.guard.exposure import Exposure
@@ -226,25 +226,9 @@ class OrderGroups:
 
     def order(self, peer: str, message: GroupOrder, now: Now) -> None:
         """Pass an operator's order on; it is answered when its outcome is known."""
-        status = self._status.get(message.strategy)
-        if message.strategy not in self._limits:
-            name = self._exposure.names.get(message.strategy)
-            problem = (
-                f"strategy {name} has no order group: order_group_limit is not configured"
-                if name is not None
-                else f"no strategy has slot {message.strategy}"
-            )
+        problem = self._against(message)
+        if problem:
             self._reply(peer, message.request_id, problem, ok=False)
-            return
-        if status is None or status.state not in _FITS[message.action]:
-            state = status.state.value if status is not None else "not known yet"
-            text = f"its order group is {state}: there is nothing to {message.action}"
-            self._reply(peer, message.request_id, text, ok=False)
-            return
-        if not self._commander.accepted:
-            self._reply(
-                peer, message.request_id, "order entry has not accepted the guard yet; say it again", ok=False
-            )
             return
         self._asked[message.request_id] = _Asked(peer, message, now.mono_ns + ANSWER_NS)
         self._commander.group(
@@ -254,6 +238,25 @@ class OrderGroups:
             request_id=message.request_id,
             group_id=message.group_id,
         )
+
+    def _against(self, message: GroupOrder) -> str:
+        # What stands against an operator's order, or empty.
+        status, action = self._status.get(message.strategy), message.action
+        if message.strategy not in self._limits:
+            name = self._exposure.names.get(message.strategy)
+            if name is None:
+                return f"no strategy has slot {message.strategy}"
+            return f"strategy {name} has no order group: order_group_limit is not configured"
+        if action not in _FITS:
+            return f"there is no such action: {action[:32]!a}, but {', '.join(_FITS)}"
+        if status is None or status.state not in _FITS[action]:
+            state = status.state.value if status is not None else "not known yet"
+            return f"its order group is {state}: there is nothing to {action}"
+        if action == "adopt" and not is_group_id(message.group_id):
+            return "adopt needs the group's id: printable ASCII of 1 to 64 characters"
+        if not self._commander.accepted:
+            return "order entry has not accepted the guard yet; say it again"
+        return ""
 
     def on_answer(self, _peer: str, answer: GroupAnswer, now: Now) -> None:  # noqa: ARG002
         """Take order entry's refusal of an operator's order."""

@@ -27,7 +27,7 @@ import msgspec
 
 from engine.common.actor import Outbox
 from engine.common.clock import SECOND, Now
-from engine.common.ids import group_key
+from engine.common.ids import group_key, is_group_id
 from engine.kalshi import codec
 from engine.kalshi.messages import OrderGroupRequest, OrderGroupResponse
 from engine.kalshi.texts import (
@@ -204,8 +204,11 @@ class Groups:
             if slot in self._limits and group.state in (GroupState.CREATING, GroupState.DOUBT):
                 self._late_create = slot
         for slot in self._limits:
-            if self.of(slot).state is GroupState.CREATING:
+            group = self.of(slot)
+            if group.state is GroupState.CREATING:
                 self._doubt(slot, now, "order entry ended before the answer")
+            elif group.group_id and not is_group_id(group.group_id):
+                self._doubt(slot, now, f"its id can't be sent: {group.group_id[:64]!a}")
 
     def on_logon(self, now: Now, *, anew: bool) -> None:
         """Look at every group; anew: nothing of the last session is answered any more."""
@@ -289,6 +292,10 @@ class Groups:
             return "it has no order group: order_group_limit is not configured"
         if self.of(slot).state is not GroupState.DOUBT:
             return "its order group is not in doubt"
+        if not is_group_id(group_id):
+            return "the group's id is not printable ASCII of 1 to 64 characters"
+        if self.is_anothers(slot, group_id):
+            return f"order group {group_id} is another strategy's"
         self._late_create = 0 if self._late_create == slot else self._late_create
         self._note(slot, GroupState.READY, now.wall_ns, "an operator says so", group_id=group_id)
         self._checked.discard(slot)
@@ -332,7 +339,9 @@ class Groups:
     def on_answer(self, answer: OrderGroupResponse, now: Now) -> None:
         """Apply an OrderGroupResponse(35=UOH)."""
         sent = self._sent
-        known = next((slot for slot, g in self._groups.items() if g.group_id == answer.order_group_id), None)
+        known = next(
+            (slot for slot, g in self._groups.items() if g.group_id == answer.order_group_id != ""), None
+        )
         if sent is not None and sent.wish.action == CREATE and known is None:
             self._sent = None
             self._created(sent.wish.slot, answer, now)
@@ -345,10 +354,13 @@ class Groups:
             if self.of(slot).state is GroupState.DOUBT:
                 self._created(slot, answer, now)
         elif known is None:
-            self._out.log("warning", f"order group {answer.order_group_id[:64]} is none of ours")
+            self._out.log("warning", f"order group {answer.order_group_id[:64]!a} is none of ours")
         self.tick(now)
 
     def _created(self, slot: int, answer: OrderGroupResponse, now: Now) -> None:
+        if not is_group_id(answer.order_group_id):  # every order would carry it, and none could leave
+            self._doubt(slot, now, f"the venue's id for it can't be sent: {answer.order_group_id[:64]!a}")
+            return
         limit = answer.order_group_contracts_limit or self._limits.get(slot, 0)
         self._note(slot, GroupState.READY, now.wall_ns, "", group_id=answer.order_group_id, limit=limit)
         self._checked.add(slot)
@@ -418,7 +430,7 @@ class Groups:
         )
 
     def _doubt(self, slot: int, now: Now, why: str) -> None:
-        self._note(slot, GroupState.DOUBT, now.wall_ns, why)
+        self._note(slot, GroupState.DOUBT, now.wall_ns, why, group_id="")
         self._out.log("alert", f"order group of slot {slot}: {why}; {self._text(slot)}")
 
     # -- requests

@@ -208,3 +208,25 @@ def test_a_strategy_without_a_group_can_not_join_anothers(rig, written) -> None:
     """Its fills would trigger that one's group; the id is on every beat."""
     assert rig.control(slot=2, group=written) == "order_group"
     assert rig.control(slot=2, group="of-its-own") is None
+
+
+@pytest.mark.parametrize(
+    ("action", "group_id", "says"),
+    [
+        ("bogus", "", "there is no such action: 'bogus'"),
+        ("", "", "there is no such action"),
+        ("adopt", "", "printable ASCII"),
+        ("adopt", "a\x01526=x", "printable ASCII"),
+        ("adopt", "x" * 65, "printable ASCII"),
+    ],
+)
+def test_an_order_about_a_group_that_makes_no_sense_is_refused(rig, action, group_id, says) -> None:
+    """Whoever wrote it; the guard goes on."""
+    rig.groups = status("DOUBT", usable=False)
+    rig.oe_beat()
+    rig.out.all.clear()
+    order = GroupOrder(request_id="r", who="me", why="w", strategy=1, action=action, group_id=group_id)
+    rig.give(order, TOOL)
+    ((ok, text),) = replies(rig)
+    assert not ok and says in text
+    assert rig.take(GroupCommand) == []

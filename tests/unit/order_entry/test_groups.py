@@ -13,6 +13,8 @@ from engine.messages.commands import (
     HaltOrders,
     NewOrder,
 )
+from engine.messages.executions import GroupState
+from engine.order_entry.records import GroupRecord
 
 A, B = "6f726472-0000-4000-8000-000000000001", "6f726472-0000-4000-8000-000000000002"
 CREATE = "35=UOG|20131=1|20132={}|"
@@ -501,3 +503,52 @@ def test_a_trigger_refused_for_the_rate_is_sent_each_second(ready) -> None:
         refuse(ready, 8)
         ready.wait(1100)
     assert sent(ready)[1:] == [uog(4, group=A)] * 6
+
+
+BAD_IDS = ["", "\x02x", "a\x01526=x", "caf\u00e9", "\u20ac", "a" * 70]
+
+
+@pytest.mark.parametrize("group_id", [A, A.upper()])
+def test_no_strategy_adopts_a_group_that_another_has(make_rig, group_id) -> None:
+    """Two strategies in one group would count, and be cancelled, together."""
+    rig = make_rig(groups={1: 5, 2: 6}).up()
+    answer(rig, A, 5)
+    rig.wait(21_000)
+    assert state(rig, 2) == "DOUBT"
+    assert command(rig, "adopt", slot=2, group_id=group_id) == [
+        f"order group {group_id} is another strategy's"
+    ]
+    assert state(rig, 2) == "DOUBT"
+    assert command(rig, "adopt", slot=2, group_id=B) == []
+
+
+@pytest.mark.parametrize("group_id", BAD_IDS)
+def test_an_id_that_can_not_be_sent_is_not_adopted(make_rig, group_id) -> None:
+    rig = make_rig(groups={1: 5}).up()
+    rig.wait(21_000)
+    records = len(rig.out.journal)
+    (problem,) = command(rig, "adopt", group_id=group_id)
+    assert "printable ASCII" in problem
+    assert (state(rig), len(rig.out.journal)) == ("DOUBT", records)
+
+
+@pytest.mark.parametrize("group_id", BAD_IDS)
+def test_an_id_of_the_venue_that_can_not_be_sent_leaves_the_group_in_doubt(make_rig, group_id) -> None:
+    """No order could leave with it; another create does not leave by itself."""
+    rig = make_rig(groups={1: 5}).up()
+    answer(rig, group_id, 5)
+    order = rig.new()
+    assert (state(rig), rig.state(order)) == ("DOUBT", "NOT_SENT")
+    assert "can't be sent" in rig.out.logged("alert")[0]
+    again = rig.restarted(groups={1: 5}).up()
+    assert (state(again), sent(again)) == ("DOUBT", [])
+    assert command(again, "adopt", group_id=A) == []
+
+
+def test_order_entry_starts_with_an_id_in_its_journal_that_can_not_be_sent(make_rig) -> None:
+    """An earlier version took any."""
+    past = [GroupRecord(wall_ns=1, slot=1, state=GroupState.READY, group_id="caf\u00e9\x01", limit=5)]
+    rig = make_rig(past, groups={1: 5}).up()
+    assert (state(rig), sent(rig)) == ("DOUBT", [])
+    command(rig, "trigger")
+    assert sent(rig) == []
