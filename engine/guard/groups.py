@@ -97,6 +97,7 @@ class OrderGroups:
         self._status: dict[int, GroupStatus] = {}
         self._asked: dict[str, _Asked] = {}
         self._requests = 0
+        self._life_ns = 0
 
     def status(self, slot: int) -> GroupStatus | None:
         """Return what order entry said last of a strategy's group."""
@@ -177,6 +178,8 @@ class OrderGroups:
 
     def on_beat(self, beat: TapeBeat, now: Now) -> None:
         """Take order entry's word on the groups."""
+        if beat.life_ns != self._life_ns:  # its count began at 0, however many of its first beats were lost
+            self._life_ns, self._requests = beat.life_ns, 0
         spent = beat.group_requests - self._requests
         self._requests = beat.group_requests
         for _ in range(max(spent, 0)):

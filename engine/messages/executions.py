@@ -190,6 +190,7 @@ class TapeBeat(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
         detail: why it isn't ready.
         journal_no, journal_head: row and hash (hex) up to which the order journal was committed when this was said.
         groups: slot (decimal text) to its order group, where it has one; group_requests: UOG messages of this life.
+        life_ns: wall clock at order entry's start; another one is another life.
     """
 
     tape_no: int
@@ -209,6 +210,7 @@ class TapeBeat(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
     journal_head: str = ""
     groups: dict[str, GroupStatus] = {}
     group_requests: int = 0
+    life_ns: int = 0
 
 
 class TapeRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="replay?"):

@@ -160,6 +160,7 @@ class OrderEntry(Actor):
         self._quiescing = False
         self._quiesce_ns = 0
         self._stopping = False
+        self._life_ns = 0
         self._beat_ns = 0
         self._beat_said: tuple[object, ...] = ()
 
@@ -190,6 +191,7 @@ class OrderEntry(Actor):
         return repr(sorted(self._multipliers.items()))
 
     def start(self, now: Now) -> None:
+        self._life_ns = now.wall_ns
         random_bits = int(self._rng() * (1 << 30)) if self._rng is not None else 0
         self.desk.own_ids = ClOrdIDs(SLOT_OPERATOR, now.wall_ns // MS, random_bits)
         self.commands.heard_ns = now.mono_ns
@@ -623,6 +625,7 @@ class OrderEntry(Actor):
                 journal_head=journal_head.hex(),
                 groups=self.groups.status(),
                 group_requests=self.groups.requests,
+                life_ns=self._life_ns,
             ),
             topic=TOPIC_BEAT,
         )

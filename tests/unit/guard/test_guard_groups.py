@@ -230,3 +230,16 @@ def test_an_order_about_a_group_that_makes_no_sense_is_refused(rig, action, grou
     ((ok, text),) = replies(rig)
     assert not ok and says in text
     assert rig.take(GroupCommand) == []
+
+
+def test_what_a_new_order_entry_sent_about_groups_is_counted_whatever_the_old_one_had_sent(make) -> None:
+    """Its first beats may be lost, so that its count seems to have stood still."""
+    rig = make(strategies__alpha__order_group_limit=10, rate__tier="Basic", rate__costs={"UOG": 20})
+    rig.wait(2000)
+    rig.oe_beat(groups=status(), group_requests=3, life_ns=1)
+    rig.wait(2000)
+    before = rig.guard.budget.available(rig.now.mono_ns)
+    rig.oe_beat(groups=status(), group_requests=3, life_ns=2)
+    assert before - rig.guard.budget.available(rig.now.mono_ns) == 60
+    rig.oe_beat(groups=status(), group_requests=3, life_ns=2)
+    assert before - rig.guard.budget.available(rig.now.mono_ns) == 60

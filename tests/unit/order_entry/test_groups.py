@@ -552,3 +552,11 @@ def test_order_entry_starts_with_an_id_in_its_journal_that_can_not_be_sent(make_
     assert (state(rig), sent(rig)) == ("DOUBT", [])
     command(rig, "trigger")
     assert sent(rig) == []
+
+
+def test_a_beat_tells_one_life_of_order_entry_from_the_next(ready) -> None:
+    """Its count of requests begins at 0 in each."""
+    ready.wait(200)
+    again = ready.restarted(groups={1: 5})
+    again.oe.start(again.now)
+    assert 0 < ready.beat.life_ns < again.beat.life_ns
