@@ -171,6 +171,10 @@ class Commands:
             )
         elif not self._desk.logged_on:
             self._not_accepted(peer, command, "session", self._why("session", 0, ""), now)
+        elif not _clean(request.cl_ord_id, "-", ""):
+            self._not_accepted(
+                peer, command, "malformed", "a text is empty, too long or has control characters", now
+            )
         else:
             self._desk.mass_cancel(request.cl_ord_id, now)
 
@@ -240,7 +244,7 @@ class Commands:
         request = command.request
         cl_ord_id = request.cl_ord_id
         self._desk.count.not_accepted += 1
-        if isinstance(request, NewOrder) and not self._desk.ledger.used(cl_ord_id) and reason != "malformed":
+        if isinstance(request, NewOrder) and self._may_be_told(request) and reason != "malformed":
             numbers = self._desk.ledger.numbers(command.strategy)
             self._desk.emit(
                 orders.refused(request, command.strategy, numbers, now.wall_ns, f"{reason}: {text}")
@@ -250,6 +254,11 @@ class Commands:
             NotAccepted(epoch=command.epoch, no=command.no, reason=reason, cl_ord_id=cl_ord_id, text=text),
             to=peer,
         )
+
+    def _may_be_told(self, request: NewOrder) -> bool:
+        # A NOT_SENT must not spoil another order's state, nor bring into the journal what no message may carry.
+        cl_ord_id = request.cl_ord_id
+        return not self._desk.ledger.used(cl_ord_id) and _clean(cl_ord_id, request.symbol, request.group)
 
     def _would_send(self, msg_type: str, body: str, now: Now) -> None:
         text = wire.frame_text(msg_type, body, self._session, now)

@@ -265,3 +265,16 @@ def test_a_guard_that_has_not_read_the_halt_file_yet_does_not_heal_it_away(rig) 
     rig.guard(ArmOrders(epoch=1, why="armed"))
     rig.new()
     assert len(rig.client.wire) == 1
+
+
+@pytest.mark.parametrize("cl_ord_id", ["a\x0111=b", "", "x" * 65, "caf\u00e9"])
+def test_an_id_that_can_not_be_sent_reaches_neither_journal_nor_wire(rig, cl_ord_id) -> None:
+    """Whatever else stands against the command."""
+    rig.guard(HaltOrders(epoch=1, why="stop"))
+    rig.out.done.clear()
+    wire, records = len(rig.wire), len(rig.out.journal)
+    rig.approve(NewOrder(cl_ord_id=cl_ord_id, symbol="BTC-PERP", side=1, qty=100, price=1))
+    rig.approve(NewOrder(cl_ord_id=cl_ord_id, symbol="BTC-PERP", side=1, qty=100, price=1), expires_ns=1)
+    rig.approve(MassCancel(cl_ord_id=cl_ord_id))
+    assert (len(rig.wire), len(rig.out.journal)) == (wire, records)
+    assert len(rig.answers()) == 3
