@@ -22,7 +22,7 @@ from engine.common.clock import MS, SECOND, Now
 from engine.guard.exposure import Order
 from engine.guard.kill_switch import LatchScope
 from engine.guard.limits import Breach
-from engine.guard.rate_limit import RANK_CANCEL, RANKS, WriteBudget
+from engine.guard.rate_limit import RANK_CANCEL, RANK_REDUCING, RANKS, WriteBudget
 from engine.guard.refusals import Refusals
 from engine.guard.workers import Worker
 from engine.messages.commands import CancelOrder, NewOrder, ReplaceOrder
@@ -178,9 +178,9 @@ class Waiting:
             del self._replaces[waiter.target]
         self._claim(slot, mono_ns)
 
-    def _head(self, slot: int) -> Waiter | None:
+    def _head(self, slot: int, first_rank: int = RANK_CANCEL) -> Waiter | None:
         # The next of a strategy; what is over is cleared away from the fronts.
-        for line in self._lines[slot]:
+        for line in self._lines[slot][first_rank:]:
             while line and line[0].over:
                 line.popleft()
             if line:
@@ -188,11 +188,11 @@ class Waiting:
         return None
 
     def _claim(self, slot: int, mono_ns: int) -> None:
-        head = self._head(slot)
+        head = self._head(slot, RANK_REDUCING)  # cancels have the reserve, and go before everybody anyway
         shares = self._budget.shares
         if head is None:
             shares.leave_queue(slot)
-        elif head.rank != RANK_CANCEL:  # cancels have the reserve, and go before everybody anyway
+        else:
             shares.queue(slot, head.rank, head.cost, mono_ns, head.until_ns)
 
     # -- leaving

@@ -177,6 +177,18 @@ def test_what_is_made_while_halted_is_refused_and_never_waits_for_the_arm(queued
     assert waits in left and not set(made) & set(left)
 
 
+def test_a_halt_ends_the_claim_on_tokens_too(queued):
+    """A cancel of it still waits; the order that claimed tokens does not, and the others need leave it none."""
+    rig = queued()
+    first, *_ = drain(rig)
+    starve(rig)
+    send(rig)
+    cancel(rig, first.request.cl_ord_id)
+    assert 1 in rig.guard.budget.shares.claims
+    rig.give(Halt(request_id="h", who="me", why="stop", strategy=1), "tool.ctl")
+    assert rig.guard.waiting.count == 1 and 1 not in rig.guard.budget.shares.claims
+
+
 def test_what_is_made_while_the_gate_is_closed_is_refused_and_never_waits_for_it_to_open(queued):
     rig = queued(strategies__alpha__queue_ms=5000)
     first, *_ = drain(rig)
