@@ -7,8 +7,10 @@ import pytest
 from engine.common.ids import ClOrdIDs
 from engine.messages.commands import (
     Approved,
+    Arm,
     CancelAll,
     CancelOrder,
+    Halt,
     MassCancel,
     NewOrder,
     NotAccepted,
@@ -95,7 +97,8 @@ class OrderEntry:
     def __init__(self, rig, rng):
         self.rig, self.rng = rig, rng
         self.used, self.chain, self.terms = set(), {}, {}
-        self.commands, self.asked = [], []
+        self.commands, self.asked, self.last = [], [], {}
+        self.epoch = rig.guard.commander.epoch
 
     def hear(self):
         """Take what the guard approved; return what it answered to the workers."""
@@ -116,15 +119,17 @@ class OrderEntry:
         terms["state"] = terms["state"] if terms["state"] == "CANCELED" else state or terms["state"]
         shown = {k: v for k, v in terms.items() if k != "state"}
         leaves = 0 if terms["state"] == "CANCELED" else terms["qty"]
-        self.rig.event(kind, terms["state"], root, request_id=request_id, leaves_qty=leaves, **shown)
+        self.last[root] = self.rig.event(
+            kind, terms["state"], root, request_id=request_id, leaves_qty=leaves, **shown
+        )
 
     def take(self):
         """Take the next command."""
         command = self.commands.pop(0)
         request = command.request
         cl_ord_id = request.cl_ord_id
-        if isinstance(request, MassCancel):
-            self.refuse(command, "session")
+        if isinstance(request, MassCancel) or command.epoch != self.epoch:
+            self.refuse(command, "session" if command.epoch == self.epoch else "epoch")
             return
         new = isinstance(request, NewOrder)
         root = cl_ord_id if new else self.chain.get(request.orig_cl_ord_id)
@@ -172,6 +177,16 @@ class OrderEntry:
         for root, terms in self.terms.items():
             if terms["state"] == "UNKNOWN":
                 self.tell("resolved", root, state="NEW")
+
+    def follow(self):
+        """Follow a new epoch of the guard, and say what is open."""
+        self.rig.guard.following.new_epoch("test", self.rig.now)
+        self.hear()
+        self.epoch = self.rig.guard.commander.epoch
+        self.rig.accept()
+        self.hear()
+        still = [self.last[root] for root, terms in self.terms.items() if terms["state"] != "CANCELED"]
+        self.rig.snapshot(orders=still)
 
     def finish(self):
         """Take and answer everything, and end every order."""
@@ -227,6 +242,13 @@ def test_any_ids_in_any_order_leave_nothing_behind(make, seed):
             entry.lose()
         if rng.random() < 0.3:
             entry.find_out()
+        if rng.random() < 0.02:
+            entry.follow()
+        if rng.random() < 0.02:
+            rig.give(Halt(request_id="h", who="me", why="test", strategy=slot), "tool.ctl")
+            entry.hear()
+        if rng.random() < 0.1:
+            rig.give(Arm(request_id="a", who="me", why="test", strategy=slot), "tool.ctl")
         if rng.random() < 0.3:
             rig.wait(20)
     entry.finish()
