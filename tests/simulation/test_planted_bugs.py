@@ -378,7 +378,7 @@ RARE = {
     remembers_the_order_id_of_no_order: 200,
     a_late_fill_reopens_its_order: 90,
     forgets_what_its_journal_could_not_take: 100,
-    forgets_an_unknown_order: 50,
+    forgets_an_unknown_order: 90,
 }
 
 
