@@ -7,13 +7,6 @@ import pytest
 from integration import harness
 
 
-def pytest_collection_modifyitems(items):
-    """Tests that share an engine are steps of one story: one worker runs a module's, in their order."""
-    for item in items:
-        if "launch_shared" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
-
-
 @pytest.fixture(scope="session")
 def venue_keys():
     """The embedded venue's keys and certificates, made once."""
