@@ -10,7 +10,7 @@ import os
 import sys
 
 from engine import __version__
-from engine.errors import EXIT_FAILURE, EXIT_USAGE, EngineError, UsageError
+from engine.errors import EXIT_FAILURE, EXIT_FORCED, EXIT_USAGE, EngineError, UsageError
 
 # Subcommands that parse their own arguments: name to (module, one line of help).
 _OWN = {
@@ -173,7 +173,7 @@ def main(argv: list[str]) -> int:
             print(f"error: {line}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        return 130
+        return EXIT_FORCED
     except (
         BrokenPipeError
     ):  # the reader went away, as `| head` does; what Python still holds must not raise again

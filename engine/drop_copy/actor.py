@@ -35,13 +35,12 @@ from engine.drop_copy.gaps import Gaps
 from engine.drop_copy.listening import LINK as LISTENER
 from engine.drop_copy.listening import Listening
 from engine.drop_copy.operator import OperatorDesk
+from engine.drop_copy.reading import message_of
 from engine.drop_copy.reconciler import Reconciler
 from engine.drop_copy.records import SweepEnded, WatermarkMoved
 from engine.drop_copy.sweeping import PENDING_NS, Sweeper
 from engine.drop_copy.tape import TapeFollower
 from engine.fix.events import App, Event, PeerReject
-from engine.fix.message import FixMessage
-from engine.kalshi.codec import BadField, decode
 from engine.kalshi.gateways import GatewayClient
 from engine.kalshi.hot import HOT
 from engine.kalshi.messages import (
@@ -280,16 +279,10 @@ class DropCopy(Actor):
                 self.sweeper.query.on_session_reject(event.ref_seq, event.text)
 
     def _on_application(self, event: App, now: Now) -> None:
-        message = event.message
-        if isinstance(message, FixMessage):
-            try:
-                message = decode(message)
-            except BadField as error:
-                self._unreadable += 1
-                self.out.log(
-                    "alert", f"{self._session}: a message of type {event.msg_type} can't be read: {error}"
-                )
-                return
+        message = message_of(event, self._session, self.out)
+        if message is None:
+            self._unreadable += 1
+            return
         query = self.sweeper.query
         if query is None:
             return  # the rest of an answer that was given up
@@ -450,7 +443,8 @@ class DropCopy(Actor):
                 "foreign": reconciler.foreign,
                 "breaks": len(reconciler.breaks.open),
                 "watermark_age_ms": max(age_ns, 0) // MS,
-                "unreadable": self._unreadable,
+                "unreadable": self._unreadable
+                + (self.listening.unreadable if self.listening is not None else 0),
             },
         )
 

@@ -13,11 +13,10 @@ from engine.config import SessionConfig
 from engine.drop_copy.keys import key_of
 from engine.drop_copy.listener import ListenerWitness
 from engine.drop_copy.queries import report_copy
+from engine.drop_copy.reading import message_of
 from engine.drop_copy.reconciler import Reconciler
 from engine.drop_copy.records import ListenerChanged
 from engine.fix.events import App, Event
-from engine.fix.message import FixMessage
-from engine.kalshi.codec import BadField, decode
 from engine.kalshi.gateways import GatewayClient
 from engine.kalshi.hot import HOT
 from engine.kalshi.messages import ExecutionReport
@@ -102,16 +101,9 @@ class Listening:
         self._out.record(ListenerChanged(wall_ns=now.wall_ns, up=self._up, heard=self.witness.count))
 
     def _on_application(self, event: App, now: Now) -> None:
-        message = event.message
-        if isinstance(message, FixMessage):
-            try:
-                message = decode(message)
-            except BadField as error:
-                self.unreadable += 1
-                self._out.log(
-                    "alert", f"{self._name}: a message of type {event.msg_type} can't be read: {error}"
-                )
-                return
+        message = message_of(event, self._name, self._out)
+        if message is None:
+            self.unreadable += 1
         if not isinstance(message, ExecutionReport):
             return
         key = key_of(message.exec_id)

@@ -20,7 +20,7 @@ from engine.bus import security
 from engine.bus.sockets import Again, Bus, BusSocket, make_bus_directory
 from engine.common.clock import SECOND
 from engine.config import Config
-from engine.errors import EXIT_CONFIG, EXIT_JOURNAL, EXIT_OK
+from engine.errors import EXIT_CONFIG, EXIT_FORCED, EXIT_JOURNAL, EXIT_OK
 from engine.messages import SCHEMA, control
 from engine.messages.decisions import GuardStatus, LatchNote
 from engine.messages.market_data import TopOfBook
@@ -40,7 +40,6 @@ TELL_NS: Final = 300_000_000
 START_NS: Final = 15 * SECOND
 HEALTHY_NS: Final = 30 * SECOND
 BACKOFF_NS: Final = tuple(int(s * SECOND) for s in (0.05, 0.25, 0.5, 1, 2, 5, 10))
-EXIT_FORCED: Final = 130
 _NOTICES_MAX = 200
 _LOG_TAIL_BYTES = 4000
 

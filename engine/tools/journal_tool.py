@@ -1,4 +1,7 @@
-"""`scripts/journal verify|show|export`: the journals of a run directory, with the engine up or down."""
+"""`scripts/journal verify|show|export`: the journals of a run directory, with the engine up or down.
+
+Exit codes: 0 read to its end and unbroken, 2 usage, 3 no such run, 8 damaged (the row is named) or no such journal.
+"""
 
 import argparse
 import csv
@@ -12,7 +15,7 @@ import msgspec
 
 from engine.common.clock import iso_time
 from engine.drop_copy.records import SweepEnded
-from engine.errors import EXIT_FAILURE, EXIT_OK, JournalError
+from engine.errors import EXIT_OK, JournalError, NotRunningError
 from engine.runtime import journal, snapshots
 from engine.tools.running import latest_run
 
@@ -32,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_parser(
         "verify",
         parents=[common],
-        help="check the hash chain, and that its end is there; names the first row that was changed or is missing",
+        help="check the hash chain, and that its end is there; names the first row that was changed or is missing (exit code 8)",
     )
     show = sub.add_parser("show", parents=[common], help="print rows for people")
     show.add_argument("--from", dest="first", type=int, default=1, metavar="NO")
@@ -63,9 +66,13 @@ def main(argv: list[str]) -> int:
     """Carry out one command. Raises JournalError, NotRunningError."""
     arguments = _parser().parse_args(argv)
     run = arguments.run or latest_run()
-    path = os.path.join(run, "state", f"{arguments.actor}.sqlite")
+    state = os.path.join(run, "state")
+    if not os.path.isdir(state):
+        raise NotRunningError(f"{run}: no such run (there is no {state})")
+    path = os.path.join(state, f"{arguments.actor}.sqlite")
     if arguments.command == "verify":
-        return _verify(path, arguments.actor)
+        _verify(path, arguments.actor)
+        return EXIT_OK
     if arguments.command == "show":
         _show(path, arguments)
         return EXIT_OK
@@ -117,7 +124,7 @@ def _witnesses(path: str, actor: str) -> list[_Witness]:
     return found
 
 
-def _verify(path: str, actor: str) -> int:
+def _verify(path: str, actor: str) -> None:
     # Witnesses are read first: what they saw was there before, while the engine runs too.
     problem = ""
     try:
@@ -126,30 +133,24 @@ def _verify(path: str, actor: str) -> int:
         witnesses, problem = [], f"{error}; so nothing shows whether the end of {path} is there"
     seen = {witness.no: witness for witness in witnesses}
     count, head = 0, journal.GENESIS
-    try:
-        for row in journal.read(path):
-            witness = seen.get(row.no)
-            if witness is not None and witness.head != row.hash:
-                raise JournalError(
-                    f"{path}: row {row.no} is not the one that was there: it, or a row before it, was written anew "
-                    f"({witness.who} has another hash)"
-                )
-            count, head = row.no, row.hash
-        last = max(witnesses, default=None)
-        if last is not None and last.no > count:
+    for row in journal.read(path):
+        witness = seen.get(row.no)
+        if witness is not None and witness.head != row.hash:
             raise JournalError(
-                f"{path}: row {count + 1} is missing: the journal ends at row {count}, its tail was cut "
-                f"({last.who} knows row {last.no})"
+                f"{path}: row {row.no} is not the one that was there: it, or a row before it, was written anew "
+                f"({witness.who} has another hash)"
             )
-        if problem:
-            raise JournalError(problem)
-    except JournalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_FAILURE
+        count, head = row.no, row.hash
     known = max(witnesses, default=None)
+    if known is not None and known.no > count:
+        raise JournalError(
+            f"{path}: row {count + 1} is missing: the journal ends at row {count}, its tail was cut "
+            f"({known.who} knows row {known.no})"
+        )
+    if problem:
+        raise JournalError(problem)
     beside = f", row {known.no} confirmed by {known.who}" if known is not None else ""
     print(f"{path}: {count} rows, chain unbroken, head {head.hex()}{beside}")
-    return EXIT_OK
 
 
 def _show(path: str, arguments: argparse.Namespace) -> None:

@@ -1,12 +1,13 @@
 """The command line: one clear message and an exit code for each mistake, never a traceback."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
-from engine import __version__, cli
+from engine import __version__, cli, errors
 from engine.errors import EXIT_CONFIG, EXIT_NOT_RUNNING, EXIT_OK, EXIT_USAGE, UsageError
 from engine.tools.arguments import duration
 from engine.tools.docs_gen import ROOT
@@ -49,7 +50,7 @@ def test_help_names_every_command(capsys):
         (["launch", DEMO, "--for", "soon"], EXIT_USAGE, "error: 'soon' is no duration: write it as 30s, 10m, 1h or 500ms\n"),
         (["launch", "/nowhere.toml"], EXIT_CONFIG, "error: /nowhere.toml: there is no such configuration file\n"),
         (["check", DEMO, "--set", "engine.shutdown=x"], EXIT_CONFIG, f"error: {DEMO}: engine.shutdown: 'x' is not one of cancel, leave\n"),
-        (["journal", "verify", "--run", "/nowhere"], 1, "error: /nowhere/state/order_entry.sqlite: there is no such journal\n"),
+        (["journal", "verify", "--run", "/nowhere"], EXIT_NOT_RUNNING, "error: /nowhere: no such run (there is no /nowhere/state)\n"),
         (["reconcile", "report", "--run", "/nowhere"], EXIT_NOT_RUNNING, "error: /nowhere: no such run (there is no /nowhere/state/order_entry.sqlite)\n"),
         (["simulate", os.path.join(ROOT, "configs", "kalshi-demo.toml")], EXIT_CONFIG, None),
     ],
@@ -115,3 +116,11 @@ def test_what_is_no_duration_is_refused(text):
     """And named."""
     with pytest.raises(UsageError, match="is no duration"):
         duration(text)
+
+
+def test_the_documented_exit_codes_are_those_of_the_code():
+    """docs/architecture.md lists each, and no other."""
+    with open(os.path.join(ROOT, "docs", "architecture.md"), encoding="utf-8") as file:
+        table = file.read().partition("## Exit codes")[2].partition("## ")[0]
+    listed = [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
+    assert listed == sorted(value for name, value in vars(errors).items() if name.startswith("EXIT_"))

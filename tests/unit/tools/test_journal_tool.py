@@ -34,11 +34,11 @@ def test_a_whole_chain_is_verified(run, capsys):
 
 
 def test_a_changed_row_is_named(run, capsys):
-    """Exit code 1."""
+    """Exit code 8, as for every damaged journal."""
     with sqlite3.connect(os.path.join(run, "state", "order_entry.sqlite")) as db:
         db.execute("UPDATE journal SET cl_ord_id = 'x' WHERE no = 2")
     db.close()
-    assert cli.main(["journal", "verify", "--run", run]) == 1
+    assert cli.main(["journal", "verify", "--run", run]) == 8
     assert "row 2 was changed" in capsys.readouterr().err
 
 
@@ -100,7 +100,7 @@ def test_a_cut_tail_is_named(run, capsys):
     assert cli.main(["journal", "verify", "--run", run]) == 0
     assert "row 3 confirmed by row 1 of" in capsys.readouterr().out
     change(run, "DELETE FROM journal WHERE no > 1")
-    assert cli.main(["journal", "verify", "--run", run]) == 1
+    assert cli.main(["journal", "verify", "--run", run]) == 8
     said = capsys.readouterr().err
     assert "row 2 is missing" in said and "its tail was cut" in said and "knows row 3" in said
 
@@ -117,15 +117,23 @@ def test_a_tail_that_was_cut_and_written_anew_is_named(run, capsys):
     journal.append([Entry(event, "z", None), Entry(event, "z", None)], 9)
     journal.close()
     assert len(rows(run)) == len(kept)
-    assert cli.main(["journal", "verify", "--run", run]) == 1
+    assert cli.main(["journal", "verify", "--run", run]) == 8
     assert "row 3 is not the one that was there" in capsys.readouterr().err
 
 
 def test_an_order_journal_that_is_gone_or_empty_is_a_cut_one(run, capsys):
     witness(run, 3, rows(run)[-1].hash)
     change(run, "DELETE FROM journal")
-    assert cli.main(["journal", "verify", "--run", run]) == 1
+    assert cli.main(["journal", "verify", "--run", run]) == 8
     assert "row 1 is missing" in capsys.readouterr().err
+
+
+def test_an_order_journal_whose_file_is_gone_is_damage_too(run, capsys):
+    """Not the run: its other journals are there."""
+    witness(run, 3, rows(run)[-1].hash)
+    os.unlink(os.path.join(run, "state", "order_entry.sqlite"))
+    assert cli.main(["journal", "verify", "--run", run]) == 8
+    assert "there is no such journal" in capsys.readouterr().err
 
 
 def test_a_damaged_witness_is_said(run, capsys):
@@ -134,7 +142,7 @@ def test_a_damaged_witness_is_said(run, capsys):
     with sqlite3.connect(os.path.join(run, "state", "drop_copy.sqlite")) as db:
         db.execute("UPDATE journal SET wall_ns = 5")
     db.close()
-    assert cli.main(["journal", "verify", "--run", run]) == 1
+    assert cli.main(["journal", "verify", "--run", run]) == 8
     assert "nothing shows whether the end" in capsys.readouterr().err
 
 
