@@ -87,6 +87,10 @@ def problems(config: Config) -> list[str]:
             said.append(
                 f"{key}: {strategy.run_as!r} is root, who may do everything; name a user with no rights"
             )
+        elif user.pw_gid == 0:
+            said.append(
+                f"{key}: {strategy.run_as!r} is of root's group, which may read and write what is root's; name a user of another"
+            )
         elif user.pw_uid in users:
             other = users[user.pw_uid]
             said.append(

@@ -14,7 +14,7 @@ from engine.bus import security
 from engine.config import Config, SessionConfig, SessionsConfig
 from engine.errors import EXIT_BREAKS, EXIT_OK, EXIT_RISK_LATCH, ConfigError, EngineError
 from engine.net import keys
-from engine.runtime import links, run_dir, venue_keys
+from engine.runtime import links, planted_code, run_dir, venue_keys
 from engine.runtime.alerts import Alerts
 from engine.runtime.child import harden
 from engine.runtime.environment import child_environment
@@ -48,8 +48,8 @@ def launch(options: LaunchOptions) -> int:
     config = config_loader.load(options.config_path, options.overrides, production=options.production)
     if options.check:
         return check(config, options)
-    _check_limits(config, options)
     directory = os.path.abspath(options.run or config.engine.run_dir)
+    _refuse_problems(config, options, directory)
     run_dir.prepare(directory)
     embedded = config.engine.environment == "embedded"
     key_ids = () if embedded else tuple(s.key_id for s in _sessions(config.sessions).values())
@@ -62,11 +62,20 @@ def launch(options: LaunchOptions) -> int:
         lock.release()
 
 
-def _check_limits(config: Config, options: LaunchOptions) -> None:
-    """Refuse limits that a halt could not cancel in time, before anything starts. Raises ConfigError."""
+def _problems(config: Config, options: LaunchOptions, directory: str) -> list[str]:
+    """Return limits that a halt could not cancel in time, and what would let another user in."""
     from engine.guard.limits import check_config
 
-    problems = [*check_config(config), *security.problems(config)]
+    return [
+        *check_config(config),
+        *security.problems(config),
+        *planted_code.problems(config, options.config_path, directory),
+    ]
+
+
+def _refuse_problems(config: Config, options: LaunchOptions, directory: str) -> None:
+    """Refuse what must not be, before anything starts. Raises ConfigError."""
+    problems = _problems(config, options, directory)
     if problems:
         raise ConfigError("\n".join(f"{options.config_path}: {problem}" for problem in problems))
 
@@ -190,12 +199,11 @@ def _checked_keys(config: Config) -> Config:
 
 def check(config: Config, options: LaunchOptions) -> int:
     """Validate limits, keys, certificates and strategies; start nothing. Raises ConfigError."""
-    from engine.guard.limits import check_config
     from engine.net.tls import client_context
 
+    directory = os.path.abspath(options.run or config.engine.run_dir)
     problems = [
-        *check_config(config),
-        *security.problems(config),
+        *_problems(config, options, directory),
         *filter(None, [Alerts(config, print).problem()]),
     ]
     if config.engine.environment != "embedded":

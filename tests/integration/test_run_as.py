@@ -141,6 +141,28 @@ def test_a_check_runs_its_code_as_its_user_too(tmp_path):
     assert seen.read_text() == f"{pwd.getpwnam(NOBODY).pw_uid} none"
 
 
+@root
+@pytest.mark.parametrize("starts", [("--check",), ("--plain", "--for", "1s")])
+def test_code_that_the_worker_could_plant_is_refused_before_anything_starts(tmp_path, starts):
+    """A directory on the import path that everybody may write, and a strategies/ of the worker's own user."""
+    path = tmp_path / "path"
+    (tmp_path / "strategies").mkdir()
+    path.mkdir()
+    path.chmod(0o777)
+    os.chown(tmp_path / "strategies", pwd.getpwnam(NOBODY).pw_uid, -1)
+    env = {**environment(), "PYTHONPATH": f"{ROOT}{os.pathsep}{path}"}
+    run = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "-m", "engine", "launch", f"{ROOT}/configs/demo.toml", *starts, "--run", str(run),
+         "--set", f"strategies.quote_maker.run_as={NOBODY}"],
+        capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path, env=env,
+    )  # fmt: skip
+    assert done.returncode == 4, done.stderr
+    assert f"{path}: belongs to root and has mode 0777, but root imports code from there" in done.stderr
+    assert f"{tmp_path}/strategies: belongs to {NOBODY} and has mode 0755" in done.stderr
+    assert f"chmod go-w {path}" in done.stderr and not run.exists()
+
+
 def test_a_user_that_can_not_be_is_named_at_the_start():
     done = command(
         "launch", "configs/demo.toml", "--check",
