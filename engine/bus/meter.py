@@ -4,6 +4,11 @@ Each sender has an allowance that flows in at its rate and is spent by one for a
 are none. What comes without allowance is read and thrown away undecoded, and counted; as it is spent all the same, a
 sender that goes on flooding is not heard at all, and is heard again when it was quiet for a moment. Senders that have
 no business on the channel have no allowance ever.
+
+A process's name counts only with the engine's seal behind it: bytes that the supervisor drew at its start and that only the
+engine's processes add to their names. So a peer that merely takes a process's name (a script, a second engine's leftover) is
+a stranger. It does not even come into conflict with the one whose name it is: ZeroMQ gives a name to who claimed it last, and
+the one before it would talk to nobody, on a connection that stays open.
 """
 
 from collections.abc import Mapping
@@ -63,15 +68,16 @@ class Meter:
     """The allowances of one socket.
 
     Args:
-        rates: of names that have another than PLAIN.
+        rates: of names that have another than PLAIN. seal: what processes' names end with on the wire; empty: nothing.
 
     Attributes:
         senders: by the name's bytes, as the socket gives them. owner: the only name that may send here, or empty: any
             of `names` but those of `elsewhere`, and tools. names: None knows no names and bars nobody.
     """
 
-    def __init__(self, rates: Mapping[str, Rate] | None = None, owner: str = "") -> None:
+    def __init__(self, rates: Mapping[str, Rate] | None = None, owner: str = "", seal: bytes = b"") -> None:
         self.senders: dict[bytes, Sender] = {}
+        self._seal = seal
         self.owner = owner
         self.names: frozenset[str] | None = None
         self.elsewhere: frozenset[str] = frozenset()
@@ -84,17 +90,25 @@ class Meter:
             self.senders = {
                 key: sender for key, sender in self.senders.items() if sender.name in (self.names or ())
             }
-        name = frame.decode("utf-8", "replace")
-        sender = Sender(name, self._rates.get(name, PLAIN), barred=not self._may_speak(name))
+        is_sealed = frame.endswith(self._seal)
+        name = (frame.removesuffix(self._seal) if is_sealed else frame).decode("utf-8", "replace")
+        may_speak = self._may_speak(name, is_sealed=is_sealed)
+        sender = Sender(name, self._rates.get(name, PLAIN), barred=not may_speak)
         self.senders[frame] = sender
         return sender
 
-    def _may_speak(self, name: str) -> bool:
+    def address(self, name: str) -> bytes:
+        """Return a peer's name as the socket has it."""
+        return name.encode() + self._seal if self.names and name in self.names else name.encode()
+
+    def _may_speak(self, name: str, *, is_sealed: bool) -> bool:
         if self.owner:
             return name == self.owner
         if self.names is None:
             return True
-        return name not in self.elsewhere and (name in self.names or name.startswith("tool."))
+        if name in self.names:
+            return is_sealed and name not in self.elsewhere
+        return name.startswith("tool.")
 
     def refill(self, mono_ns: int) -> list[Flood]:
         """Let allowances flow in; return what was thrown away since the last time."""

@@ -27,6 +27,8 @@ from engine.messages.topology import CHANNELS, Channel, Pattern, role_of
 
 INTENTS: Final = "guard.orders"
 MESSAGE_BYTES_MAX: Final = 16 << 20
+_SEAL: Final = "seal"
+_SEAL_BYTES: Final = 16
 _PATH_BYTES_MAX = 95
 _LINGER_MS = 300
 _HANDSHAKE_MS = 2000  # who connects and says nothing is cut off after so long
@@ -60,6 +62,27 @@ def make_bus_directory(run_dir: str) -> str:
         raise RunDirError(f"{path}: is not a directory of yours; the bus's sockets can't be put there")
     os.chmod(path, 0o700)
     return path
+
+
+def draw_seal(run_dir: str) -> None:
+    """Draw the seal of a new engine, before its first process starts. See `meter.py`. Raises RunDirError."""
+    path = os.path.join(bus_directory(run_dir), _SEAL)
+    try:
+        handle = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(os.urandom(_SEAL_BYTES))
+        os.replace(f"{path}.new", path)
+    except OSError as error:
+        raise RunDirError(f"{path}: can't be written: {error.strerror}") from None
+
+
+def seal_of(run_dir: str) -> bytes:
+    """Return what the names of an engine's processes end with on the bus; empty before one was drawn."""
+    try:
+        with open(os.path.join(bus_directory(run_dir), _SEAL), "rb") as file:
+            return b"\0" + file.read()
+    except FileNotFoundError:
+        return b""
 
 
 def endpoint(run_dir: str, channel: str) -> str:
@@ -179,7 +202,7 @@ class BusSocket:
                 assert to is not None, "a ROUTER needs to know to whom"
                 if to in self.doors:
                     return self.doors[to].send(message, to)
-                _send(self._zmq, to.encode(), NOBLOCK | SNDMORE)
+                _send(self._zmq, self.meter.address(to), NOBLOCK | SNDMORE)
                 _send(self._zmq, self._encode(message), NOBLOCK)
             else:
                 _send(self._zmq, self._encode(message), NOBLOCK)
@@ -226,6 +249,7 @@ class Bus:
         self._rates = rates or {}
         self._doors = doors or {}
         self._own = own
+        self._seal = seal_of(run_dir) if own is None else b""  # nobody but its owner opens a door
         role = role_of(name)
         for channel in CHANNELS.values():
             if channel.bound_by == role:
@@ -240,7 +264,7 @@ class Bus:
         rates = self._rates
         if channel.name != INTENTS:
             rates = dict.fromkeys(rates, ASKING)
-        made = BusSocket(socket, channel, binder=True, meter=Meter(rates))
+        made = BusSocket(socket, channel, binder=True, meter=Meter(rates, seal=self._seal))
         made.meter.elsewhere = frozenset(self._doors)
         if not self._doors or "strategy" not in channel.connected_by:
             return made
@@ -287,7 +311,7 @@ class Bus:
         socket.setsockopt(zmq.RECONNECT_IVL, 20)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 250)
         if kind == zmq.DEALER:
-            socket.setsockopt(zmq.ROUTING_ID, self.name.encode())
+            socket.setsockopt(zmq.ROUTING_ID, self.name.encode() + self._seal)
             socket.setsockopt(zmq.IMMEDIATE, 1)
         else:
             for topic in only or channel.topics.get(role, ("",)):
@@ -335,6 +359,7 @@ class ToolBus:
         bus.name = name
         bus.sockets = {}
         bus._own = None  # noqa: SLF001
+        bus._seal = b""  # noqa: SLF001 - tools have names of their own
         self._bus = bus
         self.socket = bus.connect(CHANNELS[channel], run_dir, "tool", {}, topics)
         self._zmq = self.socket._zmq  # noqa: SLF001

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 from engine import __version__
 from engine.bus import security
-from engine.bus.sockets import Again, Bus, BusSocket, make_bus_directory
+from engine.bus.sockets import Again, Bus, BusSocket, draw_seal, make_bus_directory
 from engine.common.clock import SECOND
 from engine.config import Config
 from engine.errors import EXIT_CONFIG, EXIT_FORCED, EXIT_JOURNAL, EXIT_OK
@@ -152,6 +152,7 @@ class Supervisor:
         self._next_beat = 0
         self._sampler = Sampler(run_dir)
         make_bus_directory(run_dir)
+        draw_seal(run_dir)
         self.alerts = Alerts(config, lambda level, text: self.say(level, "alerts", text))
         self._conditions = Conditions(config.alerts.unknown_s, config.alerts.again_s, self.started_ns)
         self._doors = security.doors(config, run_dir)

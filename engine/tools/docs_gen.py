@@ -46,7 +46,8 @@ Prices are ints in 1/10000 dollar, quantities ints in 1/100 contract, money ints
 (`wall_ns`: since 1970, UTC; `mono_ns`, `made_ns`, `trigger_ns`, `expires_ns`: the machine's monotonic clock).
 
 A PUB/SUB frame is the topic, a zero byte and the message. On ROUTER/DEALER channels a frame is the message, and the
-sender is known by its socket's name.
+sender is known by its socket's name: `tool.` and more for a tool; the engine's processes add the engine's seal to theirs
+(`engine/bus/meter.py`), so that nobody takes such a name by mistake.
 
 PUB/SUB may lose messages; numbers and beats show it. A reader that sees a gap in `tape_no` (or, for one strategy,
 `strategy_no`) asks `oe.ask`; a gap in `feed_no` is asked for on `md.ask`.

@@ -8,7 +8,7 @@ import time
 import pytest
 from integration.harness import DEMO, FAST, ROOT, environment, wait_for
 
-from engine.bus.sockets import endpoint, tool_socket
+from engine.bus.sockets import tool_socket
 from engine.messages.decisions import RefusalNote
 
 FLOODER = """
@@ -37,9 +37,8 @@ def config(tmp_path):
 def flood(engine, seconds, per_s=50_000):
     """Start a bare socket that floods the guard under the flooder's name."""
     script = os.path.join(os.path.dirname(__file__), "raw_flood.py")
-    target = endpoint(engine.run, "guard.orders")
     return subprocess.Popen(
-        [sys.executable, script, target, "strategy.flooder", str(seconds), str(per_s)],
+        [sys.executable, script, engine.run, "strategy.flooder", str(seconds), str(per_s)],
         stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment(),
     )  # fmt: skip
 
