@@ -402,6 +402,7 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         system_reports: liquidations and exit triggers go to the account's order-entry `sessions`, or to `listeners` only.
         accounts: more accounts, each with `balance` and API keys of its own.
         keep_state: accounts, orders and KalshiRT's messages survive its own restart.
+        rt_recent_max: messages of a KalshiRT session in memory; older ones are read from the journal when asked for.
     """
 
     markets: dict[str, VenueMarketConfig]
@@ -443,6 +444,7 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     system_reports: str = "sessions"
     accounts: list[str] = []
     keep_state: bool = True
+    rt_recent_max: int = 10_000
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

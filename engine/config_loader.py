@@ -602,6 +602,7 @@ def _venue_problems(config: Config) -> Iterator[str]:
     yield from _decimal("venue.balance", venue.balance, MONEY_DECIMALS, low=0, unit="dollars")
     yield from _at_least("venue.book_changes_per_s", venue.book_changes_per_s, 0, 5000)
     yield from _at_least("venue.symbols_max", venue.symbols_max, 1)
+    yield from _at_least("venue.rt_recent_max", venue.rt_recent_max, 4, 100_000)
     for key in ("maker_fee_bp", "taker_fee_bp"):
         yield from _at_least(f"venue.{key}", getattr(venue, key), -10_000, 100_000)
     for session, port in venue.ports.items():

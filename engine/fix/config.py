@@ -27,6 +27,7 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
         skew_every_ns: least time between two `Skew` events.
         held_max: messages held while a gap is open; what is over it is asked for again.
         sent_window_max: messages that an acceptor keeps for resends.
+        resend_piece: numbers that an acceptor resends at once; the rest waits for `go_on_resending`. 0: all at once.
         strict: tags that a message does not define are rejected (acceptor); else ignored.
     """
 
@@ -46,4 +47,5 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     skew_every_ns: int = SECOND
     held_max: int = 10_000
     sent_window_max: int = 100_000
+    resend_piece: int = 0
     strict: bool = False

@@ -1,7 +1,15 @@
 """The outbound half of a session: numbering, writing, and sending again what is asked for.
 
+With `settings.resend_piece` a long range is given in pieces, so that its owner can serve others between them: while
+`resending`, the owner calls `go_on_resending`, and gives what is no longer in the window. Each request is answered in
+its turn; new messages go out between the pieces, and the peer holds them.
+
 Header order is venue.md section 2's: 8, 9, 35, then 49, 56, 34, 52, and 43, 122 where they apply.
 """
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
 
 from engine.common.clock import Now, fix_time
 from engine.fix import admin
@@ -13,6 +21,23 @@ from engine.fix.message import FixMessage
 from engine.fix.msg_types import MsgType
 from engine.fix.snapshot import SentMessage, SentWindow
 from engine.fix.state import Liveness
+
+RESENDS_MAX: Final = 16
+"""Ranges of one connection that wait for their turn; a request for one more is rejected."""
+
+Older = Callable[[int, int], tuple[list[SentMessage], int]]
+"""Gives kept messages of the numbers begin to end (inclusive), and up to which number that is all of them."""
+
+
+class Resend:
+    """A range that is being resent: at is the next number to look for, fill_from the first that nothing stands for yet."""
+
+    __slots__ = ("at", "end", "fill_from", "ref_seq")
+
+    def __init__(self, begin: int, end: int, ref_seq: int) -> None:
+        self.at = self.fill_from = begin
+        self.end = end
+        self.ref_seq = ref_seq
 
 
 class Sender:
@@ -28,6 +53,7 @@ class Sender:
         self.next_sender_msg_seq_num = 1
         self._liveness = Liveness()
         self._out: list[bytes] = []
+        self._resends: deque[Resend] = deque()
 
     def _set_up(self, settings: SessionSettings) -> None:
         self.settings = settings
@@ -45,6 +71,14 @@ class Sender:
     def send_session_message(self, msg_type: str, body: str, now: Now) -> int:
         """Send a session message out of turn, as a drill does; return its MsgSeqNum(34)."""
         return self._write(msg_type, body, now)
+
+    def forget_before(self, seq: int) -> None:
+        """Drop sent messages below `seq`: their retention is over, a request for them is rejected (scenario 8.4)."""
+        self._window.drop_before(seq)
+
+    def release_before(self, seq: int) -> None:
+        """Drop sent messages below `seq` that the owner can give to `go_on_resending`."""
+        self._window.release_before(seq)
 
     def sent_from(self, seq: int) -> list[SentMessage]:
         """Return the kept application messages from a number on, ascending."""
@@ -97,18 +131,57 @@ class Sender:
             text = f"EndSeqNo(16) {end} is below BeginSeqNo(7) {begin}"
             raise RemoteProtocolError(text, RejectReason.VALUE_INCORRECT, 16)
         if self._keeps_sent and begin < self._window.first_kept:
-            text = f"BeginSeqNo(7) {begin} is outside the retention window, which begins at {self._window.first_kept}"
+            raise RemoteProtocolError(self._not_kept(begin), RejectReason.VALUE_INCORRECT, 7)
+        if len(self._resends) >= RESENDS_MAX:
+            text = f"{RESENDS_MAX} resends are under way already"
             raise RemoteProtocolError(text, RejectReason.VALUE_INCORRECT, 7)
         return begin, min(end or following, following - 1), end == 0 or end >= following
 
-    def _resend(self, begin: int, end: int, now: Now) -> None:
-        """Resend kept application messages; everything else is filled over, in as few gap fills as can be."""
-        fill_from = begin
-        for kept in self._window.between(begin, end) if self._keeps_sent else ():
-            self._write_gap_fill(fill_from, kept.seq, now)
-            self._write_again(kept.seq, kept.msg_type, kept.body, kept.sending_time, now)
-            fill_from = kept.seq + 1
-        self._write_gap_fill(fill_from, end + 1, now)
+    def _not_kept(self, seq: int) -> str:
+        return (
+            f"BeginSeqNo(7) {seq} is outside the retention window, which begins at {self._window.first_kept}"
+        )
+
+    def _resend(self, begin: int, end: int, ref_seq: int, now: Now) -> None:
+        """Begin to resend a range; it is through when this returns, or goes on in pieces."""
+        if not self._keeps_sent:
+            self._write_gap_fill(begin, end + 1, now)
+            return
+        self._resends.append(Resend(begin, end, ref_seq))
+        if len(self._resends) == 1 and begin >= self._window.first_here:
+            self.go_on_resending(now)
+
+    def go_on_resending(self, now: Now, older: Older | None = None) -> None:
+        """Resend one piece more of the oldest range; what is not kept any more by now is said, never filled over.
+
+        Args:
+            older: gives what left the window.
+        """
+        resend, window = self._resends[0], self._window
+        if resend.at < window.first_kept:
+            self.give_up_resending(self._not_kept(resend.at), now)
+            return
+        if resend.at < window.first_here:
+            assert older is not None, "who releases messages can give them"
+            kept, until = older(resend.at, min(resend.end, window.first_here - 1))
+        else:
+            piece = self.settings.resend_piece
+            until = min(resend.end, resend.at + piece - 1) if piece else resend.end
+            kept = window.between(resend.at, until)
+        for message in kept:
+            self._write_gap_fill(resend.fill_from, message.seq, now)
+            self._write_again(message.seq, message.msg_type, message.body, message.sending_time, now)
+            resend.fill_from = message.seq + 1
+        resend.at = until + 1
+        if resend.at > resend.end:
+            self._write_gap_fill(resend.fill_from, resend.end + 1, now)  # in as few gap fills as can be
+            self._resends.popleft()
+
+    def give_up_resending(self, text: str, now: Now) -> None:
+        """Reject the request whose range is being resent: the rest of it can't be given."""
+        ref_seq = self._resends.popleft().ref_seq
+        body = admin.reject(ref_seq, MsgType.RESEND_REQUEST, RejectReason.VALUE_INCORRECT, 7, text)
+        self._write(MsgType.REJECT, body, now)
 
     def _write_gap_fill(self, seq: int, new_seq_no: int, now: Now) -> None:
         if seq < new_seq_no:

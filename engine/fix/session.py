@@ -118,6 +118,7 @@ class Session(Sender):
         self._garbled_said = 0
         self._inbound.clear()
         self._out.clear()
+        self._resends.clear()
         self._reset_sent = False
         self._since_ns = now.mono_ns
         self._skew_due_ns = now.mono_ns
@@ -130,12 +131,14 @@ class Session(Sender):
         self._move(Input.DISCONNECT, now)
         self._inbound.clear()
         self._out.clear()
+        self._resends.clear()
 
     def _renumber(self) -> None:
         self.next_sender_msg_seq_num = 1
         self.next_target_msg_seq_num = 1
         self._inbound.clear()
         self._window.clear()
+        self._resends.clear()
 
     def _move(self, cause: Input, now: Now) -> None:
         self.state = next_state(self.state, cause)
@@ -148,6 +151,11 @@ class Session(Sender):
         self._is_fast = self.state is SessionState.LOGGED_ON and self._inbound.in_order and bool(self._hot)
 
     @property
+    def resending(self) -> bool:
+        """A range that the peer asked for goes on by `go_on_resending`."""
+        return bool(self._resends) and self.state in _IN_SESSION
+
+    @property
     def in_order(self) -> bool:
         """Nothing that the peer sent is missing, as far as is known."""
         return self._inbound.in_order
@@ -158,6 +166,7 @@ class Session(Sender):
             next_sender_msg_seq_num=self.next_sender_msg_seq_num,
             next_target_msg_seq_num=self.next_target_msg_seq_num,
             first_kept=self._window.first_kept,
+            first_here=self._window.first_here,
             sent=self._window.all(),
         )
 
@@ -175,11 +184,7 @@ class Session(Sender):
             raise LocalProtocolError(f"numbers can't be restored while {self.state.value!r}")
         self.next_sender_msg_seq_num = snapshot.next_sender_msg_seq_num
         self.next_target_msg_seq_num = snapshot.next_target_msg_seq_num
-        self._window.load(snapshot.sent, snapshot.first_kept)
-
-    def forget_before(self, seq: int) -> None:
-        """Drop sent messages below `seq`: their retention is over, a request for them is rejected (scenario 8.4)."""
-        self._window.drop_before(seq)
+        self._window.load(snapshot)
 
     # ---- out
 
@@ -590,7 +595,7 @@ class Session(Sender):
         except RemoteProtocolError as error:
             self._refuse(message, error.reason, error.ref_tag, error.text, now, events)
             return
-        self._resend(begin, end, now)
+        self._resend(begin, end, message.seq, now)
         sure_end = min(end, max(begin, self._first_of_connection - 1)) if is_open else end
         events.append(ResendAsked(begin, end, sure_end))
 

@@ -8,7 +8,6 @@ from engine.bus import security
 from engine.runtime import life_points, secrets_free
 from engine.runtime.environment import add_users_path
 from engine.runtime.fix_log import FixLog
-from engine.runtime.journal import Journal, NoJournal
 from engine.runtime.process import ProcessRuntime
 
 FILES: Final = 65_536
@@ -53,10 +52,7 @@ def main(name: str, run_dir: str, *, dry_run: bool = False) -> int:
         os.sched_setaffinity(0, {cpu})
     journal = None
     if name in factory.JOURNALLED:
-        state = os.path.join(run_dir, "state", f"{name}.sqlite")
-        sync = config.engine.journal_sync
-        kept = factory.keeps_state(name, config)
-        journal = Journal(state, sync) if kept else NoJournal(state)
+        journal = factory.open_journal(name, config, run_dir)
     fix_log = None
     if config.engine.raw_fix_log and factory.session_links(name, config):
         secrets = tuple(session.key_id for session in factory.session_links(name, config).values())
@@ -96,7 +92,10 @@ def snapshot(name: str, run_dir: str) -> int:
     from engine import config_loader
     from engine.runtime import factory, snapshots
 
-    with open(os.path.join(run_dir, "config.json"), "rb") as file:
+    path = os.path.join(run_dir, name, "config.json")  # of a venue alone
+    if not os.path.exists(path):
+        path = os.path.join(run_dir, "config.json")
+    with open(path, "rb") as file:
         config = config_loader.decode(file.read())
     path = os.path.join(run_dir, "state", f"{name}.sqlite")
     snapshots.make(path, factory.build_for_replay(name, config), factory.entry_types(name))

@@ -13,6 +13,7 @@ from engine.config import Config, SessionConfig
 from engine.errors import ConfigError
 from engine.net import keys
 from engine.runtime import links, venue_keys
+from engine.runtime.journal import Journal, NoJournal, SpilledJournal
 
 if TYPE_CHECKING:
     from engine.runtime.process import ProcessRuntime
@@ -21,10 +22,25 @@ JOURNALLED: Final = ("order_entry", "guard", "drop_copy", "venue")
 
 
 def keeps_state(name: str, config: Config) -> bool:
-    """Tell whether a process's journal is on disk."""
+    """Tell whether a process's journal outlives it."""
     if name == "venue" and config.venue is not None and not config.venue.keep_state:
         return False
     return config.engine.journal_sync != "off"
+
+
+def open_journal(name: str, config: Config, run_dir: str) -> Journal:
+    """Open a process's journal; the venue has one on disk even where it keeps no state: its history is no memory's.
+
+    Raises:
+        JournalError: as `Journal`.
+    """
+    directory = os.path.join(run_dir, "state")
+    path = os.path.join(directory, f"{name}.sqlite")
+    if keeps_state(name, config):
+        return Journal(path, config.engine.journal_sync)
+    if name == "venue":
+        return SpilledJournal(os.path.join(directory, "venue.spilled.sqlite"))
+    return NoJournal(path)
 
 
 def session_links(name: str, config: Config) -> dict[str, SessionConfig]:
@@ -136,11 +152,20 @@ def build_for_replay(name: str, config: Config) -> Actor:
     Raises:
         ConfigError: this process's state has no snapshots.
     """
-    if name != "order_entry":
-        raise ConfigError(f"{name} takes no snapshots of its journal; order_entry does")
-    from engine.order_entry.actor import OrderEntry
+    out = cast(Outbox, _Nowhere())
+    match name:
+        case "order_entry":
+            from engine.order_entry.actor import OrderEntry
 
-    return OrderEntry(config, cast(Outbox, _Nowhere()), None, None, dry_run=True)
+            return OrderEntry(config, out, None, None, dry_run=True)
+        case "venue":
+            from engine.runtime.venue_archive import JournalArchive
+            from engine.venue.actor import Venue
+
+            # what it replays is committed, so it never asks its archive
+            return Venue(config, out, lambda *_: False, random.Random(0), [], JournalArchive(""))  # noqa: S311
+        case _:
+            raise ConfigError(f"{name} takes no snapshots of its journal; order_entry and venue do")
 
 
 def _build_venue(config: Config, runtime: "ProcessRuntime") -> Actor:
@@ -156,10 +181,10 @@ def _build_venue(config: Config, runtime: "ProcessRuntime") -> Actor:
         VenueKey(api_key=record.api_key, account=record.account, sessions=tuple(record.sessions))
         for record in records
     ]
-    archive = (
-        JournalArchive(runtime.journal.path) if runtime.journal and keeps_state("venue", config) else None
-    )
+    assert runtime.journal is not None, "the embedded venue has a journal"
+    archive = JournalArchive(runtime.journal.path)
     actor = Venue(config, runtime, keys.verifier(public), random.Random(config.venue.seed), accounts, archive)  # noqa: S311 - synthetic flow, not a secret
+    actor.takes_snapshots = keeps_state("venue", config)
     host, ports = config.venue.host, config.venue.ports
     runtime.on_started = lambda: links.listen_all(runtime.links, directory, host, ports, venue_keys.SESSIONS)
     return actor

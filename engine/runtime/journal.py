@@ -209,6 +209,25 @@ class Journal:
         self._db.close()
 
 
+class SpilledJournal(Journal):
+    """Keeps what an actor records for as long as the process lives, so that memory need not; gone at the next start."""
+
+    def __init__(self, path: str) -> None:
+        self._remove(path)
+        super().__init__(path)
+
+    def close(self) -> None:
+        """Close and forget."""
+        super().close()
+        self._remove(self.path)
+
+    @staticmethod
+    def _remove(path: str) -> None:
+        for suffix in ("", "-wal", "-shm", ".reserve"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path + suffix)
+
+
 class NoJournal(Journal):
     """Keeps nothing: for measuring what the journal costs, never for trading."""
 

@@ -34,7 +34,7 @@ ROWS: Final = 50_000
 """So many rows after the last snapshot the next one is made: about half a second of replay."""
 FORMAT: Final = 1
 _VERSION: Final = f"{__version__}/{SCHEMA}"
-_CODE: Final = ("common", "messages", "kalshi", "orders", "order_entry")
+_CODE: Final = ("common", "fix", "messages", "kalshi", "orders", "order_entry", "venue")
 _LENGTH: Final = 4
 _HEADER_MAX: Final = 1 << 16
 

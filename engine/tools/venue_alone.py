@@ -34,6 +34,7 @@ from engine.config import (
     VenueMarketConfig,
 )
 from engine.errors import EXIT_FAILURE, EXIT_OK, ConfigError, NotRunningError, UsageError
+from engine.net import keys
 from engine.runtime import factory, links, run_dir, venue_keys
 from engine.tools.arguments import duration
 
@@ -174,7 +175,6 @@ def _register(directory: str, host: str, accounts: list[str], arguments: argpars
 def _serve(config: Config, directory: str, arguments: argparse.Namespace) -> int:
     from engine.bus.sockets import make_bus_directory
     from engine.runtime.child import harden
-    from engine.runtime.journal import Journal, NoJournal
     from engine.runtime.process import ProcessRuntime
 
     assert config.venue is not None, "a configuration without [venue] was refused"
@@ -182,9 +182,9 @@ def _serve(config: Config, directory: str, arguments: argparse.Namespace) -> int
     make_bus_directory(directory)
     venue_directory = os.path.join(directory, links.VENUE_DIRECTORY)
     _register(venue_directory, config.venue.host, config.venue.accounts, arguments)
-    path = os.path.join(directory, "state", "venue.sqlite")
-    kept = factory.keeps_state("venue", config)
-    journal = Journal(path, config.engine.journal_sync) if kept else NoJournal(path)
+    # for the process that makes snapshots of the journal; a run directory's own one would be an engine's
+    keys.write_private(os.path.join(venue_directory, "config.json"), config_loader.encode(config))
+    journal = factory.open_journal("venue", config, directory)
     runtime = ProcessRuntime(
         "venue", config, directory, config_hash=config_loader.digest(config), journal=journal
     )

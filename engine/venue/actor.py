@@ -12,6 +12,7 @@ Rules that hold here:
 * KalshiRT's sessions live on between connections: what happens meanwhile is numbered and kept (`retention`).
 * A connection that is dead without anyone having been told keeps its key busy until its heartbeat is missed.
 * The venue's own clock is the true one plus the configured skew; everything in it runs on that clock.
+* Every record is a row of the journal; its number is counted here, so that what left memory can be read back by it.
 * The synthetic flow is neither journalled nor reported; it starts anew with every start.
 """
 
@@ -39,8 +40,9 @@ from engine.venue.market_gateway import MarketGateway
 from engine.venue.order import REJECTED, Owner
 from engine.venue.order_gateway import OrderGateway
 from engine.venue.order_groups import Group
-from engine.venue.records import GroupChanged, Reported
+from engine.venue.records import group_changed, reported
 from engine.venue.reports import CancelRefused, ExchangeEvent, GroupTriggered, Print, Report
+from engine.venue.resending import Resender
 from engine.venue.restart import Restart
 from engine.venue.retention import DEFAULT_H, Kept, Retention
 from engine.venue.schedule import Pauses
@@ -76,10 +78,11 @@ class Venue(Actor):
         verify: (api_key, message, base64 signature) to whether the signature is good.
         rng: seeded generator of the synthetic flow.
         accounts: the API keys and whose they are; keys of one account share it.
-        archive: reads reports back from the journal; None keeps three hours of them in memory.
+        archive: reads reports and messages back from the journal; None keeps all of them in memory.
     """
 
     name = "venue"
+    takes_snapshots = True
 
     def __init__(
         self,
@@ -106,7 +109,9 @@ class Venue(Actor):
         self.drop_copy = DropCopyGateway(
             self.history, enabled=venue.drop_copy == "enabled", any_begin=venue.drop_copy_begin == "any"
         )
-        self._retention = Retention(out.record)
+        self._rows = 0
+        self._retention = Retention(self._append, archive, venue.rt_recent_max)
+        self._resender = Resender(self._retention)
         self._owners: dict[str, Owner] = {}
         self._live: dict[str, Connection] = {}  # by owner's key
         self._listeners: dict[str, list[Connection]] = {name: [] for name in names}
@@ -141,7 +146,14 @@ class Venue(Actor):
     def replay(self, entry: msgspec.Struct) -> None:
         self._restart.take(entry)
 
+    def dump(self) -> bytes:
+        return self._restart.dump()
+
+    def load(self, state: bytes) -> None:
+        self._restart.load(state)
+
     def start(self, now: Now) -> None:
+        self._rows = self._restart.rows
         for text in self._restart.apply(self.exchange, self.history, self._owners, now):
             self.out.log("warning", text)
         self._restart = Restart(self._retention)  # what was collected is in place now
@@ -227,6 +239,7 @@ class Venue(Actor):
             connection.kept.expire(now.wall_ns)
         self._touched[link] = connection
         self._handle(connection, connection.acceptor.receive(data, now), now)
+        self._resender.look(connection, now)
         self._settle(now)
 
     def on_deadline(self, now: Now) -> None:
@@ -249,6 +262,9 @@ class Venue(Actor):
             self.out.write(link, data)
         if self.drop_copy.due is not None and self.drop_copy.due <= now.mono_ns:
             for connection in self.drop_copy.advance(self.out.unsent, now):
+                self._touched[connection.link] = connection
+        if self._resender.due is not None and self._resender.due <= now.mono_ns:
+            for connection in self._resender.advance(self.out.unsent, self.out.log, now):
                 self._touched[connection.link] = connection
         if self._cancelling:
             self._go_on_cancelling(now)
@@ -325,7 +341,9 @@ class Venue(Actor):
             deadlines.append(now.mono_ns + max(0, self.pauses.due_ns - now.wall_ns))
         if self._held is not None:
             deadlines.append(self._held_until)
-        deadlines += [due for due in (self.wire.due, self.drop_copy.due) if due is not None]
+        deadlines += [
+            due for due in (self.wire.due, self.drop_copy.due, self._resender.due) if due is not None
+        ]
         if self._cancelling:
             deadlines.append(now.mono_ns)
         self.deadline = min(deadlines, default=None)
@@ -621,40 +639,18 @@ class Venue(Actor):
         msg_type, body = body_of(message)
         self._retention.keep(kept, msg_type, body, now)
 
+    def _append(self, entry: msgspec.Struct, cl_ord_id: str = "", exec_id: str = "") -> int:
+        """Record an entry; return the number of its row."""
+        self.out.record(entry, cl_ord_id=cl_ord_id, exec_id=exec_id)
+        self._rows += 1
+        return self._rows
+
     def _record(self, event: Report, key: tuple[int, int], now: Now) -> None:
-        report = event.report
-        account = self.exchange.accounts[event.owner.account]
-        position = account.positions.get(report.symbol)
-        self.out.record(
-            Reported(
-                wall_ns=now.wall_ns,
-                account=account.name,
-                clock=key[0],
-                event=key[1],
-                report=report,
-                order=event.order.terms() if event.order is not None else None,
-                cash=account.cash,
-                fees=account.fees,
-                fills=account.fills,
-                position_qty=position.qty if position is not None else 0,
-                position_cost=position.cost if position is not None else 0,
-            ),
-            cl_ord_id=report.cl_ord_id,
-            exec_id=report.exec_id,
-        )
+        entry = reported(event, key, self.exchange.accounts[event.owner.account], now)
+        self._append(entry, event.report.cl_ord_id, event.report.exec_id)
 
     def _record_group(self, group: Group, now: Now) -> None:
-        self.out.record(
-            GroupChanged(
-                wall_ns=now.wall_ns,
-                account=group.account,
-                group_id=group.group_id,
-                limit=group.limit,
-                number=self.exchange.groups_made,
-                alloc_account=group.alloc_account,
-                triggered=group.triggered,
-            )
-        )
+        self._append(group_changed(group, self.exchange.groups_made, now))
 
     # --- questions and faults --------------------------------------------------------------------------------------
 

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Final
 
 from engine.common.clock import MS, Now
+from engine.errors import JournalError
 from engine.kalshi.messages import EventResendComplete, EventResendReject, EventResendRequest
-from engine.venue.history import NOT_ENABLED, TOO_MANY_REQUESTS, History, Key
+from engine.venue.history import NOT_ENABLED, SERVER_ERROR, TOO_MANY_REQUESTS, History, Key
 from engine.venue.sessions import Connection
 
 INCORRECT_VALUE: Final = 5
@@ -85,7 +86,7 @@ class DropCopyGateway:
                 begin = max(begin, self._history.first)
             refused = self._history.refusal(begin, end, latest)
         if refused is not None:
-            connection.send(EventResendReject(ref_seq_num=seq, event_resend_reject_reason=refused), now)
+            self._refuse(connection, seq, refused, now)
             return
         answer = _Answer(connection, seq, begin, latest if end is None else end)
         if waiting is not None:
@@ -94,18 +95,24 @@ class DropCopyGateway:
             self._answers[connection.link] = deque([answer])
             self.due = now.mono_ns
 
+    @staticmethod
+    def _refuse(connection: Connection, seq: int, reason: int, now: Now) -> None:
+        connection.send(EventResendReject(ref_seq_num=seq, event_resend_reject_reason=reason), now)
+
     def _give(self, answer: _Answer, now: Now) -> bool:
         """Send the next page; True when that was the last one."""
         connection = answer.connection
         assert connection.owner is not None, "only a session that is logged on is served"
-        found = self._history.page(connection.owner.account, answer.begin, answer.end, PAGE)
+        try:
+            found, following = self._history.page(connection.owner.account, answer.begin, answer.end, PAGE)
+        except JournalError:
+            self._refuse(connection, answer.seq, SERVER_ERROR, now)
+            return True
         for report in found:
             connection.send(report, now)
         answer.count += len(found)
-        if len(found) == PAGE:
-            last = parse_key(found[-1].exec_id)
-            assert last is not None, "the venue reads its own ExecIDs"
-            answer.begin = (last[0], last[1] + 1)
+        if following is not None:
+            answer.begin = following
             return False
         connection.send(EventResendComplete(ref_seq_num=answer.seq, resend_event_count=answer.count), now)
         return True

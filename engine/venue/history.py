@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from typing import Final, Protocol
 
 from engine.common.clock import SECOND
+from engine.fix.snapshot import SentMessage
 from engine.kalshi.messages import ExecutionReport
 
 WINDOW_NS: Final = 3 * 3600 * SECOND
@@ -25,15 +26,30 @@ NOT_ENABLED: Final = 5
 
 RECENT_MAX: Final = 10_000
 _CUT_AT: Final = 1000
+_PAGE: Final = 5000
 
 Key = tuple[int, int]
 
 
 class Archive(Protocol):
-    """Where reports are that left memory."""
+    """The venue's own journal, read back: where reports and KalshiRT's messages are that left memory.
 
-    def reports(self, account: str, begin: Key, end: Key, limit: int | None = None) -> list[ExecutionReport]:
-        """Return an account's first reports from begin (inclusive) to end (exclusive), rejects aside, in order."""
+    What can't be read raises JournalError.
+    """
+
+    def reports(
+        self, account: str, begin: Key, end: Key, limit: int
+    ) -> tuple[list[ExecutionReport], Key | None]:
+        """Return an account's first reports from begin (inclusive) to end (exclusive), rejects aside, in order.
+
+        At most `limit`, or fewer where many rows had to be looked at; and from where to go on, None when that was all.
+        """
+
+    def sent(self, key: str, first_row: int, last_row: int) -> list[SentMessage]:
+        """Return a KalshiRT session's messages in these rows, both inclusive, in order."""
+
+    def last_row(self) -> int:
+        """Return the number of the last row that is committed."""
 
 
 class History:
@@ -93,7 +109,13 @@ class History:
     def select(self, account: str, begin: Key, end: Key | None, latest: Key) -> list[ExecutionReport] | int:
         """Return an account's reports from begin to end, or EventResendRejectReason(21004)."""
         refused = self.refusal(begin, end, latest)
-        return refused if refused is not None else self.page(account, begin, end)
+        if refused is not None:
+            return refused
+        found, following = self.page(account, begin, end, _PAGE)
+        while following is not None:
+            more, following = self.page(account, following, end, _PAGE)
+            found += more
+        return found
 
     def refusal(self, begin: Key, end: Key | None, latest: Key) -> int | None:
         """Return EventResendRejectReason(21004) of a range that can't be given, or None."""
@@ -102,17 +124,24 @@ class History:
         return END_TOO_LARGE if end is not None and end > latest else None
 
     def page(
-        self, account: str, begin: Key, end: Key | None, limit: int | None = None
-    ) -> list[ExecutionReport]:
-        """Return the first `limit` of an account's reports from begin to end, both inclusive."""
+        self, account: str, begin: Key, end: Key | None, limit: int
+    ) -> tuple[list[ExecutionReport], Key | None]:
+        """Return the first of an account's reports from begin to end, both inclusive, as `Archive.reports`.
+
+        Raises:
+            JournalError: the archive can't be read.
+        """
         keys, reports = self._accounts.get(account, ([], []))
         start = bisect_left(keys, begin)
         stop = len(keys) if end is None else bisect_right(keys, end)
-        if self._archive is None or account not in self._cut or not keys or begin >= keys[0]:
-            return reports[start:stop] if limit is None else reports[start : min(stop, start + limit)]
-        until = keys[0] if end is None or end >= keys[0] else (end[0], end[1] + 1)
-        found = self._archive.reports(account, begin, until, limit)
-        return found + (reports[start:stop] if limit is None else reports[start:stop][: limit - len(found)])
+        found: list[ExecutionReport] = []
+        if self._archive is not None and account in self._cut and keys and begin < keys[0]:
+            until = keys[0] if end is None or end >= keys[0] else (end[0], end[1] + 1)
+            found, following = self._archive.reports(account, begin, until, limit)
+            if following is not None:
+                return found, following
+        cut = min(stop, start + limit - len(found))
+        return found + reports[start:cut], keys[cut] if cut < stop else None
 
     def archived(self, account: str) -> None:
         """Say that an account has older reports in the archive."""

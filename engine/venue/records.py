@@ -6,9 +6,13 @@ taking the last one. The ExecID is the row's unique key: the journal itself refu
 
 import msgspec
 
+from engine.common.clock import Now
 from engine.fix.snapshot import SentMessage
 from engine.kalshi.messages import ExecutionReport
+from engine.venue.accounts import Account
 from engine.venue.order import OrderTerms
+from engine.venue.order_groups import Group
+from engine.venue.reports import Report
 
 
 class Reported(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="reported"):
@@ -67,3 +71,34 @@ class RtNumbers(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaul
 
 
 VenueRecord = Reported | GroupChanged | RtSent | RtNumbers
+
+
+def reported(event: Report, key: tuple[int, int], account: Account, now: Now) -> Reported:
+    """Return the entry of a report: its order and account as they are after the step."""
+    position = account.positions.get(event.report.symbol)
+    return Reported(
+        wall_ns=now.wall_ns,
+        account=account.name,
+        clock=key[0],
+        event=key[1],
+        report=event.report,
+        order=event.order.terms() if event.order is not None else None,
+        cash=account.cash,
+        fees=account.fees,
+        fills=account.fills,
+        position_qty=position.qty if position is not None else 0,
+        position_cost=position.cost if position is not None else 0,
+    )
+
+
+def group_changed(group: Group, made: int, now: Now) -> GroupChanged:
+    """Return the entry of a group; made: how many groups there ever were."""
+    return GroupChanged(
+        wall_ns=now.wall_ns,
+        account=group.account,
+        group_id=group.group_id,
+        limit=group.limit,
+        number=made,
+        alloc_account=group.alloc_account,
+        triggered=group.triggered,
+    )

@@ -32,6 +32,8 @@ LOGON: Final = "A"
 UNSUPPORTED_TYPE: Final = 3
 CONDITIONALLY_REQUIRED: Final = 5
 RATE_LIMITED: Final = 8
+RESEND_PIECE: Final = 500  # messages: some 5 ms of work
+_UNBOUNDED: Final = 1 << 62
 
 
 class Gateway(NamedTuple):
@@ -178,6 +180,8 @@ def new_acceptor(gateway: Gateway, venue: VenueConfig, hot: Mapping[str, Any]) -
         reset_on_logon=gateway.reset_required,
         retransmission=gateway.retransmission,
         tolerance_ns=venue.sending_time_tolerance_s * SECOND,
+        sent_window_max=_UNBOUNDED,  # KalshiRT's retention says what goes
+        resend_piece=RESEND_PIECE,
         strict=True,
     )
     return Acceptor(settings, _DICTIONARIES[gateway.name], hot if gateway.order_entry else None)

@@ -311,6 +311,37 @@ def test_forgotten_messages_are_outside_the_retention():
     assert wire.b.snapshot().first_kept == 4
 
 
+def test_a_long_resend_goes_in_pieces_and_its_owner_gives_what_left_the_window():
+    """Not one gap fill more than of a resend at once, and a request behind it waits for its turn."""
+    bench = Bench("A", "RT")
+    bench.session.settings = msgspec.structs.replace(bench.settings, resend_piece=2)
+    bench.logon()
+    sent = {bench.session.send("8", body(number), bench.now): body(number) for number in range(3)}
+    bench.session.send_session_message("0", "", bench.now)
+    sent |= {bench.session.send("8", body(number), bench.now): body(number) for number in (4, 5)}
+    kept = bench.session.sent_from(1)
+    bench.session.release_before(4)
+    bench.note([])
+    bench.written.clear()
+    bench.feed(wrap(bench.complete("35=2|34=2|7=1|16=0|", bench.peer, bench.ours)))
+    bench.feed(wrap(bench.complete("35=2|34=3|7=6|16=6|", bench.peer, bench.ours)))
+    assert bench.written == [] and bench.session.resending
+
+    def older(begin, end):
+        found = [message for message in kept if begin <= message.seq <= end]
+        return found[:1], found[0].seq if found else end
+
+    while bench.session.resending:
+        bench.session.go_on_resending(bench.now, older)
+    bench.note([])
+    heads = [(text.split("|")[0], text.split("|34=")[1].split("|")[0]) for text in bench.written]
+    assert heads == [
+        ("35=4", "1"), ("35=8", "2"), ("35=8", "3"), ("35=8", "4"), ("35=4", "5"), ("35=8", "6"), ("35=8", "7"),
+        ("35=8", "6"),
+    ]  # fmt: skip
+    assert not bench.session.resending
+
+
 def test_every_state_can_lose_its_connection_and_no_absent_pair_passes():
     for state, cause in itertools.product(SessionState, Input):
         if (state, cause) in TRANSITIONS:

@@ -5,10 +5,13 @@ import gc
 import pytest
 from unit.venue.venue_world import T0, World, config, on, order
 
+from engine.errors import JournalError
 from engine.kalshi.messages import ExecutionReport
+from engine.runtime import venue_archive
 from engine.runtime.journal import Entry, Journal
 from engine.runtime.venue_archive import JournalArchive
 from engine.venue import exchange as exchange_module
+from engine.venue import history as history_module
 from engine.venue.history import History
 from engine.venue.records import GroupChanged, Reported
 
@@ -57,7 +60,55 @@ def test_reports_that_left_memory_come_from_the_journal(journal):
 
 
 def test_an_archive_without_rows_gives_nothing(journal):
-    assert JournalArchive(journal.path).reports("main", (1, 1), (9, 9)) == []
+    assert JournalArchive(journal.path).reports("main", (1, 1), (9, 9), 5) == ([], None)
+
+
+def test_a_page_of_a_quiet_account_does_not_read_a_busy_ones_whole_past(journal, monkeypatch):
+    """Others wait for a page: it is cut after so many rows, and goes on from there."""
+    monkeypatch.setattr(venue_archive, "LOOKED_MAX", 100)
+    rows = [report(clock, account="main" if clock % 400 == 0 else "other") for clock in range(1, 2001)]
+    journal.append([Entry(row, "", row.report.exec_id) for row in rows], T0)
+    archive = JournalArchive(journal.path)
+    found, at, pages = [], (1, 0), 0
+    while at is not None:
+        page, at = archive.reports("main", at, (2001, 0), 500)
+        assert len(page) <= 1
+        found += page
+        pages += 1
+    assert [r.exec_id for r in found] == [f"{clock};1" for clock in range(400, 2001, 400)] and pages >= 20
+
+
+def test_a_journal_that_can_not_be_read_is_said_as_such(tmp_path):
+    (tmp_path / "venue.sqlite").write_bytes(b"no database" * 500)
+    archive = JournalArchive(str(tmp_path / "venue.sqlite"))
+    for question in (
+        lambda: archive.reports("main", (1, 1), (9, 9), 5),
+        lambda: archive.sent("k", 1, 9),
+        archive.last_row,
+    ):
+        with pytest.raises(JournalError, match="can't be read"):
+            question()
+
+
+def test_drop_copy_that_can_not_read_the_past_refuses_with_server_error(monkeypatch):
+    """21004=2, never a U2 whose count leaves reports out."""
+    world = World(archived=True)
+    world.venue.history._recent_max = 10
+    monkeypatch.setattr(history_module, "_CUT_AT", 5)
+    client = on(world)
+    for number in range(30):
+        client.say("D", order(f"c{number}", 1, 1, "9.5000"))
+    copy = world.client("KalshiDC", "key-dc")
+    copy.logon("")
+    first = world.truth().exec_ids[0]
+    assert "|21003=30|" in copy.say("U1", f"21001={first}|")[-1]
+
+    def broken(*_):
+        raise JournalError("disk gone")
+
+    monkeypatch.setattr(world.archive, "reports", broken)
+    said = copy.say("U1", f"21001={first}|")
+    assert len(said) == 1 and said[0].startswith("35=U3|") and said[0].endswith("|45=3|21004=2|")
 
 
 def test_closed_orders_are_remembered_up_to_a_number(monkeypatch):

@@ -21,7 +21,7 @@ from engine.config import (
 from engine.messages.control import VenueFault, VenueQuery
 from engine.venue.accounts import VenueKey
 from engine.venue.actor import Venue
-from engine.venue.records import VenueRecord
+from engine.venue.records import Reported, RtSent, VenueRecord
 
 T0 = parse_fix_time("20261124-15:00:00.000")
 KEYS = [
@@ -127,14 +127,45 @@ def verify(api_key, message, signature):
     return signature == f"{api_key}/{message.decode('latin-1').replace(chr(1), '/')}"
 
 
-class World:
-    """A venue, and clients that write text."""
+class Rows:
+    """An archive over what was recorded, as the journal on disk would give it."""
 
-    def __init__(self, cfg=None, journal=(), now=T0):
+    def __init__(self, *lists):
+        self.lists = lists
+
+    def _rows(self):
+        return [entry for entries in self.lists for entry in entries]
+
+    def sent(self, key, first_row, last_row):
+        rows = self._rows()[first_row - 1 : last_row]
+        return [e.message for e in rows if isinstance(e, RtSent) and e.key == key]
+
+    def reports(self, account, begin, end, limit):
+        found = [
+            e.report
+            for e in self._rows()
+            if isinstance(e, Reported) and e.account == account and begin <= (e.clock, e.event) < end
+        ]
+        return [report for report in found if report.exec_type != "8"], None
+
+    def last_row(self):
+        return len(self._rows())
+
+
+class World:
+    """A venue, and clients that write text; archived: what left memory is read back from what was recorded.
+
+    journal: what it begins with; state: a snapshot of rows before that (`before`).
+    """
+
+    def __init__(self, cfg=None, journal=(), now=T0, *, archived=False, before=(), state=b""):
         self.out = Out()
-        self.venue = Venue(cfg or config(), self.out, verify, random.Random(5), KEYS)
+        self.archive = Rows(before, journal, self.out.records) if archived else None
+        self.venue = Venue(cfg or config(), self.out, verify, random.Random(5), KEYS, self.archive)
         self.wall = now
         self.mono = 10 * SECOND
+        if state:
+            self.venue.load(state)
         for entry in journal:
             self.venue.replay(entry)
         self.venue.start(self.now)
