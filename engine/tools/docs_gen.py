@@ -338,10 +338,12 @@ def guard() -> str:
         "## Duties\n",
         (
             "SEC: Rule 15c3-5 (17 CFR 240.15c3-5). RTS 6: Commission Delegated Regulation (EU) 2017/589. FIA: Guide to the "
-            "Development and Operation of Automated Trading Systems, March 2015. They bind brokers, investment firms and FIA's "
-            "members; they are listed because they say what a careful desk does.\n"
+            "Development and Operation of Automated Trading Systems, March 2015. The rules bind brokers and investment "
+            "firms, the guide nobody; they are listed because they say what a careful desk does. A paragraph is named where the "
+            "control does what it asks for, or a part of it; read the text itself before you rely on it. The accidents show what a "
+            "control is for: none is said to have lacked just this one.\n"
         ),
-        "| control | SEC 15c3-5 | RTS 6 | FIA | the accident that it would have stopped |\n|---|---|---|---|---|",
+        "| control | SEC 15c3-5 | RTS 6 | FIA | the accident it is meant against |\n|---|---|---|---|---|",
     ]
     lines += [f"| `{d.control}` | {d.sec} | {d.rts6} | {d.fia} | {d.accident} |" for d in DUTIES]
     return "\n".join(lines).rstrip() + "\n"
