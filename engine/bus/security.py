@@ -7,12 +7,14 @@ can connect to:
 
 * on ROUTER channels the door is a socket of its own: whatever comes through it is that worker's, and what claims
   another name there is thrown away undecoded; on the engine's own sockets the worker's name has no say any more;
-* on PUB channels the door is another address of the same socket.
+* on PUB channels the door is another address of the same socket; but where the workers' topics are their own (`oe.tape`), it is
+  a socket that gives its owner's topics and nothing else, whatever that subscribes to.
 
 The doors lie in a directory below /run, or the system's for temporary files, that others can pass but not list or write, named
 by the engine's user and run directory, because a worker's user can't enter the run directory at all.
 """
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -24,17 +26,20 @@ from typing import Final, NamedTuple
 
 from engine.config import Config
 from engine.errors import ConfigError, RunDirError
+from engine.messages.topology import Channel
 
 PROCESSES_MAX: Final = 128  # processes and threads of a worker's user
 FILES_MAX: Final = 128  # of each of them
 FILE_BYTES_MAX: Final = 256 << 20  # of each file that they write, the log too: the disk is everybody's
 _PR_SET_NO_NEW_PRIVS: Final = 38
+_OOM_FIRST: Final = 1000  # when memory is short, a worker that nobody trusts ends, not the guard
 
 
 class Door(NamedTuple):
-    """The way in of one worker: its process name, its Unix user, and what its sockets' paths begin with."""
+    """The way in of one worker: its process name and slot, its Unix user, and what its sockets' paths begin with."""
 
     name: str
+    slot: str
     uid: int
     gid: int
     home: str
@@ -47,6 +52,13 @@ class Door(NamedTuple):
     def endpoint(self, channel: str) -> str:
         """Return its ZeroMQ address."""
         return f"ipc://{self.path(channel)}"
+
+    def own_topics(self, channel: Channel) -> tuple[str, ...]:
+        """Return the topics of a PUB channel of which its owner has ones of its own; empty where all are everybody's."""
+        topics = channel.topics.get("strategy", ())
+        if not any("{slot}" in topic for topic in topics):
+            return ()
+        return tuple(topic.format(slot=self.slot) for topic in topics)
 
 
 def doors_directory(run_dir: str) -> str:
@@ -64,9 +76,10 @@ def doors(config: Config, run_dir: str) -> dict[str, Door]:
     for name, strategy in config.strategies.items():
         if strategy.run_as:
             user = pwd.getpwnam(strategy.run_as)
-            prefix = os.path.join(directory, f"{strategy.slot:03x}")
+            slot = f"{strategy.slot:03x}"
+            prefix = os.path.join(directory, slot)
             process = f"strategy.{name}"
-            found[process] = Door(process, user.pw_uid, user.pw_gid, user.pw_dir, prefix)
+            found[process] = Door(process, slot, user.pw_uid, user.pw_gid, user.pw_dir, prefix)
     return found
 
 
@@ -134,6 +147,8 @@ def become(door: Door) -> None:
     # Nothing that it starts may gain rights (setuid programs); a fork bomb is its own user's trouble; and all that it can
     # start can't open as many connections to the guard as that may hold.
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write(str(_OOM_FIRST))  # it can't take that back, nor what it starts
     try:
         resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES_MAX, PROCESSES_MAX))
         resource.setrlimit(resource.RLIMIT_NOFILE, (FILES_MAX, FILES_MAX))

@@ -97,7 +97,8 @@ class BusSocket:
         lazy: read before something else is handled, and when idle. idle: read only when idle.
         fd: the descriptor to poll. readable: whether this end ever receives.
         meter: of a ROUTER, who may send how much. discarding: what `receive` gave last was thrown away undecoded.
-        doors: by peer, the sockets that it is reached by instead of this one.
+        doors: by peer, the sockets that it is reached by instead of this one; of a PUB socket, those that give a peer its
+            own topics only. topics: what this one gives, where not everything.
     """
 
     __slots__ = (
@@ -117,6 +118,7 @@ class BusSocket:
         "pattern",
         "readable",
         "sent",
+        "topics",
     )
 
     def __init__(
@@ -131,6 +133,7 @@ class BusSocket:
         self.meter = meter if meter is not None else Meter()
         self.discarding = False
         self.doors: dict[str, BusSocket] = {}
+        self.topics: tuple[str, ...] = ()
         self.channel = channel
         self.name = channel.name
         self.pattern = channel.pattern
@@ -192,7 +195,12 @@ class BusSocket:
 
     def publish(self, topic: str, message: msgspec.Struct) -> None:
         """Publish; a subscriber that is behind its mark loses it and sees that by its number."""
-        _send(self._zmq, topic.encode() + b"\0" + self._encode(message), NOBLOCK)
+        frame = topic.encode() + b"\0" + self._encode(message)
+        _send(self._zmq, frame, NOBLOCK)
+        if self.doors:
+            for door in self.doors.values():
+                if topic.startswith(door.topics):
+                    _send(door._zmq, frame, NOBLOCK)  # noqa: SLF001
 
     def send(self, message: msgspec.Struct, to: str | None) -> bool:
         """Send to the binder, or to the peer `to`; False when it could not be queued."""
@@ -270,12 +278,15 @@ class Bus:
             return made
         make_doors_directory(run_dir)
         for door in self._doors.values():
-            inner = socket if channel.pattern is Pattern.PUBSUB else self._listener(channel)
+            topics = door.own_topics(channel)
+            is_shared = channel.pattern is Pattern.PUBSUB and not topics
+            inner = socket if is_shared else self._listener(channel)
             _bind_to(inner, door.endpoint(channel.name))
             give(door, channel.name)
-            if inner is not socket:
+            if not is_shared:
                 meter = Meter(rates, owner=door.name)
                 made.doors[door.name] = BusSocket(inner, channel, binder=True, meter=meter)
+                made.doors[door.name].topics = topics
         return made
 
     def _listener(self, channel: Channel) -> "zmq.Socket[bytes]":

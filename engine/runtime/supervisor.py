@@ -15,6 +15,8 @@ import time
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from engine import __version__
 from engine.bus import security
 from engine.bus.sockets import Again, Bus, BusSocket, draw_seal, make_bus_directory
@@ -30,7 +32,7 @@ from engine.runtime import secrets_free
 from engine.runtime.alerts import Alerts
 from engine.runtime.conditions import Conditions, Known
 from engine.runtime.environment import child_environment
-from engine.runtime.plain_text import plain
+from engine.runtime.plain_text import plain, plain_status
 from engine.runtime.run_dir import RunDirLock
 from engine.runtime.samples import Sampler
 
@@ -370,7 +372,8 @@ class Supervisor:
                 self._on_hello(peer, message, now)
             case control.Heartbeat() if child is not None and message.pid == child.pid:
                 child.last_beat_ns = now
-                child.heartbeat = message
+                status = plain_status(message.status, has_sessions=not peer.startswith("strategy."))
+                child.heartbeat = msgspec.structs.replace(message, status=status)
                 if child.state in {"starting", "silent"}:
                     child.state = "running"
             case control.Notice() if child is not None and message.name == peer:

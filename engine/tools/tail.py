@@ -23,6 +23,7 @@ from engine.messages.decisions import GuardStatus
 from engine.messages.executions import tape_topic
 from engine.messages.market_data import MarketUpdate
 from engine.messages.topology import CHANNELS, Channel, Pattern
+from engine.runtime.plain_text import plain
 from engine.tools.arguments import duration
 from engine.tools.running import running_config, running_run
 
@@ -115,7 +116,8 @@ def line_of(topic: str, message: msgspec.Struct, wall_ns: int) -> str:
     fields = msgspec.to_builtins(message)
     kind = fields.pop("type", "")
     parts = [f"{key}={value}" for key, value in fields.items() if value not in ("", 0, [], {}, False)]
-    return " ".join([iso_time(wall_ns), topic, kind, *parts])
+    text = " ".join([iso_time(wall_ns), topic, kind, *parts])
+    return plain(text, len(text))
 
 
 def _filters(arguments: argparse.Namespace, channel: Channel, run: str) -> tuple[list[Keep], str]:

@@ -1,10 +1,13 @@
-"""What a hostile worker does, as its Unix user: python hostile_worker.py RUN DOORS UID files|commands|own."""
+"""What a hostile worker does, as its Unix user: python hostile_worker.py RUN DOORS UID files|commands|own|tape|system."""
 
+import ctypes
 import json
 import os
+import resource
 import socket
 import sys
 import time
+from pathlib import Path
 
 import msgspec
 import zmq
@@ -12,6 +15,7 @@ import zmq
 from engine.common.ids import ClOrdIDs
 from engine.messages import commands, control
 
+PTRACE_ATTACH = 16
 RUN, DOORS, UID, WHAT = sys.argv[1:5]
 ENCODE = msgspec.msgpack.Encoder().encode
 CHANNELS = (
@@ -169,7 +173,79 @@ def under_its_own_name():
     return {"controls": controls}
 
 
+def tape():
+    """Subscribe to everything on the order tape; return the topics that come."""
+    context = zmq.Context()
+    peer = context.socket(zmq.SUB)
+    peer.setsockopt(zmq.SUBSCRIBE, b"")
+    peer.connect(f"ipc://{DOORS}/001.oe.tape")
+    topics = {}
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and sum(topics.values()) < 400:
+        if peer.poll(100):
+            topic = peer.recv().split(b"\0")[0].decode()
+            topics[topic] = topics.get(topic, 0) + 1
+    peer.close(0)
+    context.term()
+    return {"topics": topics}
+
+
+def system():
+    """Whatever the system might let it do to root's processes, named by their pids, and to the run directory's place."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    done = []
+    for pid in map(int, sys.argv[5:]):
+        attempts = {
+            "signal": lambda p=pid: os.kill(p, 0),
+            "affinity": lambda p=pid: os.sched_setaffinity(p, {0}),
+            "nice": lambda p=pid: os.setpriority(os.PRIO_PROCESS, p, 10),
+            "limits": lambda p=pid: resource.prlimit(p, resource.RLIMIT_NOFILE, (3, 3)),
+            **{
+                name: lambda p=pid, name=name: Path(f"/proc/{p}/{name}").read_bytes()
+                for name in ("environ", "maps", "io", "auxv")
+            },
+            "mem": lambda p=pid: os.close(os.open(f"/proc/{p}/mem", os.O_RDONLY)),
+            **{
+                name: lambda p=pid, name=name: os.listdir(f"/proc/{p}/{name}")
+                for name in ("fd", "cwd", "root", "map_files")
+            },
+            "oom": lambda p=pid: Path(f"/proc/{p}/oom_score_adj").write_text("1000"),
+        }
+        for name, attempt in attempts.items():
+            try:
+                attempt()
+            except OSError:
+                continue
+            done.append((pid, name))
+        if libc.ptrace(PTRACE_ATTACH, pid, 0, 0) == 0:
+            done.append((pid, "ptrace"))
+    for name, attempt in {
+        "halt file": lambda: open(f"{RUN}/halt", "w").close(),
+        "rename": lambda: os.rename(RUN, f"{RUN}.gone"),
+        "link": lambda: os.link(f"{RUN}/config.json", f"/tmp/linked.{os.getpid()}"),
+        "doors": lambda: open(f"{DOORS}/000.guard.orders", "w").close(),
+        "another's door": lambda: os.unlink(f"{DOORS}/001.guard.orders"),
+        "root again": lambda: os.setuid(0),
+    }.items():
+        try:
+            attempt()
+        except OSError:
+            continue
+        done.append((0, name))
+    return {"done": done, "pids": len(sys.argv) - 5}
+
+
 os.setgroups([])
 os.setgid(int(UID))
 os.setuid(int(UID))
-print(json.dumps({"files": files, "commands": hostile_commands, "own": under_its_own_name}[WHAT]()))
+print(
+    json.dumps(
+        {
+            "files": files,
+            "commands": hostile_commands,
+            "own": under_its_own_name,
+            "tape": tape,
+            "system": system,
+        }[WHAT]()
+    )
+)

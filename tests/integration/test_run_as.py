@@ -55,6 +55,16 @@ def test_the_worker_runs_as_its_user_and_trades(engine):
 
 
 @root
+def test_it_sees_no_other_strategys_orders(engine):
+    """Whatever it subscribes to, its door gives its own events and the beat, while the others trade."""
+    before = sum(use.fills for use in engine.guard().strategies if use.strategy == 2)
+    found = hostile(engine.run, "tape")["topics"]
+    assert set(found) == {"slot.001", "beat"}, found
+    after = sum(use.fills for use in engine.guard().strategies if use.strategy == 2)
+    assert after > before, "the other strategy had events meanwhile"
+
+
+@root
 def test_the_run_directory_is_closed_to_it(engine):
     found = hostile(engine.run, "files")
     assert found["opened"] == [] and found["tried"] > 10
@@ -87,6 +97,27 @@ def test_under_its_own_name_it_can_do_nothing_to_another(engine):
     found = hostile(engine.run, "own")
     assert found["controls"] and set(found["controls"]) <= {"slot", "unknown_order", "symbol"}, found
     assert engine.gate() == "TRADING"
+
+
+@root
+def test_the_system_lets_it_do_nothing_to_the_engines_processes(engine):
+    """Signals, ptrace, /proc, limits, priorities of every process that is root's; the halt file, the doors, the run directory."""
+    worker = engine.child("strategy.quote_maker").pid
+    pids = [p.pid for p in engine.state().processes if p.pid != worker] + [engine.process.pid]
+    found = hostile(engine.run, "system", *map(str, pids))
+    assert found == {"done": [], "pids": len(pids)} and len(pids) >= 6
+
+
+@root
+def test_when_memory_is_short_it_is_the_first_to_go(engine):
+    """And it can't make that undone."""
+    worker = engine.child("strategy.quote_maker").pid
+
+    def score(pid):
+        with open(f"/proc/{pid}/oom_score_adj", encoding="ascii") as file:
+            return int(file.read())
+
+    assert score(worker) == 1000 > score(engine.child("guard").pid)
 
 
 @root

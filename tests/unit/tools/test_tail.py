@@ -146,3 +146,16 @@ def test_the_documented_subscriber_works_as_it_stands(tape, run):
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False
     )
     assert done.stdout.splitlines() == [f"1 trade {ORDER_OF_1} 19.5"] * 2, done.stderr
+
+
+def test_a_line_for_people_is_one_line_whatever_a_strategy_wrote():
+    """What a strategy put into an order that was refused may not move the terminal's cursor or forge a line."""
+    note = RefusalNote(
+        strategy=1,
+        control="form",
+        scope="",
+        text="symbol is \x1b]0;x\x07\n2026 alert",
+        wall_ns=1,
+    )
+    line = tail.line_of("refused", note, 1)
+    assert line.isprintable() and "symbol is ?]0;x??2026 alert" in line
