@@ -6,6 +6,7 @@
     ├── RunDirError        the run directory is in use, unsafe or unusable (exit code 1)
     ├── NotRunningError    a tool found no engine to talk to (exit code 3)
     ├── JournalError       a journal is damaged or can't be written (exit code 8)
+    │   └── JournalUnwritableError  it can't be written now: disk full, read-only, an I/O error; nothing of it is damaged
     └── UsageError         the command line is wrong (exit code 2)
 
 The text of each names the file, key or tag, the value and what would be right; the command line prints it without
@@ -45,6 +46,10 @@ class JournalError(EngineError):
     exit_code = 8
 
 
+class JournalUnwritableError(JournalError):
+    """A journal can't be written now, for a reason that may pass: there is no space, or the file system is read-only."""
+
+
 class UsageError(EngineError):
     """The command line is wrong."""
 
@@ -60,4 +65,5 @@ EXIT_TIMEOUT = 5
 EXIT_BREAKS = 6
 EXIT_RISK_LATCH = 7
 EXIT_JOURNAL = 8
+EXIT_LATER = 75
 EXIT_FORCED = 130

@@ -1,10 +1,13 @@
 """The life of one process of an engine, from its command line to its exit code."""
 
+import contextlib
 import os
 import resource
+import sys
 from typing import Final
 
 from engine.bus import security
+from engine.errors import EXIT_LATER, JournalUnwritableError
 from engine.runtime import life_points, secrets_free
 from engine.runtime.environment import add_users_path
 from engine.runtime.fix_log import FixLog
@@ -52,7 +55,12 @@ def main(name: str, run_dir: str, *, dry_run: bool = False) -> int:
         os.sched_setaffinity(0, {cpu})
     journal = None
     if name in factory.JOURNALLED:
-        journal = factory.open_journal(name, config, run_dir)
+        try:
+            journal = factory.open_journal(name, config, run_dir)
+        except JournalUnwritableError as error:
+            with contextlib.suppress(OSError):  # the log may be on the same disk
+                os.write(sys.stderr.fileno(), f"error: {error}\n".encode())
+            return EXIT_LATER
     fix_log = None
     if config.engine.raw_fix_log and factory.session_links(name, config):
         secrets = tuple(session.key_id for session in factory.session_links(name, config).values())

@@ -1,13 +1,15 @@
 """Raw FIX on disk for one session: one line a message, `|` for SOH, RawData and API keys masked, rotated by size."""
 
+import contextlib
 import os
 import re
+from collections.abc import Callable
 from typing import Final
 
 from engine.common.clock import iso_time
 
 _RAW_DATA = re.compile(rb"\x01(?:95=(\d{1,6})\x01)?96=")
-_BYTES_MAX: Final = 64 << 20
+BYTES_MAX: Final = 64 << 20
 _KEPT: Final = 4
 _PARTIAL_BYTES_MAX: Final = 1 << 16
 _WAITING_BYTES_MAX: Final = 1 << 18
@@ -31,6 +33,8 @@ class FixLog:
 
     Attributes:
         lost_bytes: of lines that the disk did not take.
+        bytes_max: size at which a file is put aside.
+        amid_rotation: called when the old file is put aside and the new one is not there yet (tests).
 
     Args:
         path: the file; older ones are `path.1` to `path.4`.
@@ -44,11 +48,16 @@ class FixLog:
         self._lines: list[bytes] = []
         self._waiting = 0
         self.lost_bytes = 0
-        self._open()
+        self.bytes_max = BYTES_MAX
+        self.amid_rotation: Callable[[], None] | None = None
+        self._handle: int | None = None
+        with contextlib.suppress(OSError):
+            self._handle = self._open()
 
-    def _open(self) -> None:
-        self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._size = os.path.getsize(self._path)
+    def _open(self) -> int:
+        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._size = os.fstat(handle).st_size
+        return handle
 
     def add(self, link: str, direction: str, data: bytes, wall_ns: int) -> None:
         """Add bytes of a link (`>` sent, `<` received); what isn't a whole message yet waits for its rest."""
@@ -78,12 +87,17 @@ class FixLog:
         self._partial.pop(">" + link, None)
 
     def _rotate(self) -> None:
-        os.close(self._handle)
-        for number in range(_KEPT, 0, -1):
-            older = f"{self._path}.{number - 1}" if number > 1 else self._path
-            if os.path.exists(older):
-                os.replace(older, f"{self._path}.{number}")
-        self._open()
+        # The old file stays open until there is a new one: a closed descriptor's number may soon be a journal's.
+        if os.path.exists(self._path):
+            for number in range(_KEPT, 0, -1):
+                older = f"{self._path}.{number - 1}" if number > 1 else self._path
+                if os.path.exists(older):
+                    os.replace(older, f"{self._path}.{number}")
+        if self.amid_rotation is not None:
+            self.amid_rotation()
+        old, self._handle = self._handle, self._open()
+        if old is not None:
+            os.close(old)
 
     def flush(self) -> None:
         """Hand what is buffered to the system. A disk that takes nothing costs log lines (`lost_bytes`), never the session."""
@@ -91,10 +105,12 @@ class FixLog:
         self._waiting = 0
         if not body:
             return
-        try:
-            os.write(self._handle, body)
-            self._size += len(body)
-            if self._size > _BYTES_MAX:
+        written = 0
+        with contextlib.suppress(OSError):
+            if self._handle is None:
+                self._handle = self._open()
+            written = os.write(self._handle, body)
+            self._size += written
+            if self._size > self.bytes_max:
                 self._rotate()
-        except OSError:
-            self.lost_bytes += len(body)
+        self.lost_bytes += len(body) - written

@@ -9,6 +9,7 @@ Checkpoints run while the actor is idle, never on the way of an order.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import sqlite3
@@ -17,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from engine.errors import JournalError
+from engine.errors import JournalError, JournalUnwritableError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS journal(
@@ -30,7 +31,9 @@ _INSERT = "INSERT INTO journal(no, wall_ns, kind, cl_ord_id, exec_id, message, h
 _SELECT = "SELECT no, wall_ns, kind, cl_ord_id, exec_id, message, hash FROM journal WHERE no > ? ORDER BY no"
 GENESIS: Final = bytes(32)
 RESERVE_BYTES: Final = 4 << 20
-_CHECKPOINT_PAGES = 2000
+CHECKPOINT_ROWS: Final = 2000
+_PASSING_ERRNO: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO})
+_PASSING_SQLITE: Final = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_BUSY")
 
 
 class Row(NamedTuple):
@@ -71,6 +74,13 @@ def row_hash(
     return hashlib.sha256(previous + head + message).digest()
 
 
+def _may_pass(error: sqlite3.Error | OSError) -> bool:
+    # Whether an error is the disk's, not the journal's: then the same journal can be used later.
+    if isinstance(error, OSError):
+        return error.errno in _PASSING_ERRNO
+    return getattr(error, "sqlite_errorname", "").startswith(_PASSING_SQLITE)
+
+
 def _sync_directory(path: str) -> None:
     # A file whose name is not on the disk is gone after a power cut, however well it was synced.
     directory = os.open(path or ".", os.O_RDONLY)
@@ -90,9 +100,11 @@ class Journal:
     Attributes:
         no, head: number and hash of the last row.
         snapshot_no: the row of the snapshot that the last replay began with, 0 for none.
+        has_reserve: there is space kept back for what a full disk would not take.
+        checkpoint_rows: so many rows after the last one the next checkpoint is due.
 
     Raises:
-        JournalError: the file can't be opened or is no journal.
+        JournalUnwritableError: the disk takes nothing now. JournalError: the file can't be opened or is no journal.
     """
 
     def __init__(self, path: str, synchronous: str = "normal") -> None:
@@ -113,22 +125,43 @@ class Journal:
             self._db.executescript(_SCHEMA)
             last = execute("SELECT no, hash FROM journal ORDER BY no DESC LIMIT 1").fetchone()
         except (sqlite3.Error, OSError) as error:
+            if _may_pass(error):
+                raise JournalUnwritableError(
+                    f"{path}: can't be written now: {error}; free space or make it writable, it is tried again"
+                ) from error
             raise JournalError(f"{path}: can't be used as a journal: {error}") from error
         self.no: int = last[0] if last else 0
         self.head: bytes = last[1] if last else GENESIS
         self.snapshot_no = 0
         self.healthy = True
         self._since_checkpoint = 0
+        self.checkpoint_rows = CHECKPOINT_ROWS
         self._reserve = path + ".reserve"
-        self._make_reserve()
+        self.has_reserve = False
+        self.make_reserve()
 
-    def _make_reserve(self) -> None:
-        """Keep some disk back, to be freed at the first ENOSPC so that what is open can still be recorded."""
-        with contextlib.suppress(OSError):
-            if not os.path.exists(self._reserve) or os.path.getsize(self._reserve) < RESERVE_BYTES:
-                with open(self._reserve, "wb") as file:
-                    os.fchmod(file.fileno(), 0o600)
-                    file.write(bytes(RESERVE_BYTES))
+    def make_reserve(self) -> bool:
+        """Keep some disk back, to be freed at the first ENOSPC so that what is open can still be recorded.
+
+        Returns:
+            whether it is there. Where little is left the journal itself needs it: then none is made.
+        """
+        try:
+            self.has_reserve = (
+                os.path.exists(self._reserve) and os.path.getsize(self._reserve) >= RESERVE_BYTES
+            )
+            if self.has_reserve:
+                return True
+            disk = os.statvfs(os.path.dirname(self._reserve) or ".")
+            if disk.f_bavail * disk.f_frsize < 2 * RESERVE_BYTES:
+                return False
+            with open(self._reserve, "wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(bytes(RESERVE_BYTES))
+            self.has_reserve = True
+        except OSError:
+            self.free_reserve()
+        return self.has_reserve
 
     def append(self, entries: list[Entry], wall_ns: int) -> None:
         """Commit entries as one transaction, or raise and leave the journal as it was.
@@ -171,11 +204,13 @@ class Journal:
         try:
             self._db.execute("INSERT OR REPLACE INTO meta(key, value) VALUES('probe', ?)", (str(self.no),))
         except sqlite3.Error as error:
+            self.healthy = False
             raise JournalError(f"{self.path}: {error}") from error
         self.healthy = True
 
     def free_reserve(self) -> bool:
         """Give the reserve file's space back to the disk; True when there was one."""
+        self.has_reserve = False
         try:
             os.unlink(self._reserve)
         except OSError:
@@ -184,11 +219,11 @@ class Journal:
 
     def idle(self) -> None:
         """Move the WAL into the file when enough has gathered; call only while nothing waits."""
-        if self._since_checkpoint >= _CHECKPOINT_PAGES:
+        if self._since_checkpoint >= self.checkpoint_rows:
             self._since_checkpoint = 0
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            self._make_reserve()
+            self.make_reserve()
 
     def replay(self, types: Any, after: Mark = BEGINNING) -> Iterator[msgspec.Struct]:
         """Yield every committed entry behind a mark in order, checking the chain on the way.
@@ -236,6 +271,8 @@ class NoJournal(Journal):
         self.no = 0
         self.head = GENESIS
         self.snapshot_no = 0
+        self.checkpoint_rows = CHECKPOINT_ROWS
+        self.has_reserve = True
         self.healthy = True
 
     def append(self, entries: list[Entry], wall_ns: int) -> None:
@@ -248,6 +285,10 @@ class NoJournal(Journal):
 
     def probe(self) -> None:
         """Nothing can fail."""
+
+    def make_reserve(self) -> bool:
+        """None is needed."""
+        return True
 
     def free_reserve(self) -> bool:
         """There is none."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.common.actor import LinkEvent
 from engine.common.clock import SECOND
 from engine.config import SessionConfig
-from engine.errors import ConfigError, KeyFileError
+from engine.errors import ConfigError, KeyFileError, RunDirError
 from engine.kalshi.reconnect import LOGONS_MAX, LOGONS_WINDOW_NS
 from engine.net.link import Link, Listener
 from engine.net.tls import client_context, server_context
@@ -178,6 +178,7 @@ def listen_all(
 
     Raises:
         KeyFileError: the certificate can't be used. ConfigError: a port that was asked for can't be had.
+        RunDirError: where they are can't be written down.
     """
     context = server_context(os.path.join(directory, "server.pem"), os.path.join(directory, "server.key"))
     path = os.path.join(directory, ENDPOINTS_FILE)
@@ -206,8 +207,12 @@ def listen_all(
             except OSError:
                 port = links.listen(session, host, 0, context)
         endpoints[session] = {"host": host, "port": port}
-    temporary = path + ".tmp"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(endpoints, file)
-    os.replace(temporary, path)
+    if endpoints != previous:
+        temporary = path + ".tmp"
+        try:
+            with open(temporary, "w", encoding="utf-8") as file:
+                json.dump(endpoints, file)
+            os.replace(temporary, path)
+        except OSError as error:
+            raise RunDirError(f"{path}: can't be written: {error.strerror}") from None
     return endpoints

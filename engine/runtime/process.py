@@ -9,13 +9,15 @@ The release:
 2. bytes go to the links (the order leaves before its event is told);
 3. messages go to the channels.
 
-When the commit fails nothing of the batch leaves. Records and messages are held in order and tried again every 100 ms;
-a link that the batch had written to is cut, because its sequence numbers were spent on bytes that never left. Meanwhile
-the actor has been told (`on_journal_failed`) and may write only what needs no record, such as cancels and heartbeats.
+When the commit fails nothing of the batch leaves. Records and messages are held in order and tried again every 100 ms; a
+link that the batch had written to is cut, because its sequence numbers were spent on bytes that never left. Meanwhile
+the actor has been told (`on_journal_failed`) and may write only what needs no record, such as cancels and heartbeats. It
+is over when the journal's reserve is back, too: a disk that is all but full takes no new orders.
 
 A receive on the same socket as a send can swallow the socket's edge: sockets that were sent on are looked at again.
 """
 
+import contextlib
 import functools
 import gc
 import os
@@ -41,7 +43,7 @@ from engine.messages.topology import Pattern, may_send, process_names
 from engine.runtime import snapshots
 from engine.runtime.fix_log import FixLog
 from engine.runtime.halt_disk import HaltWatch
-from engine.runtime.journal import Entry, Journal
+from engine.runtime.journal import RESERVE_BYTES, Entry, Journal
 from engine.runtime.links import Links
 from engine.runtime.metrics import Counters
 from engine.runtime.notices import Notices
@@ -425,55 +427,62 @@ class ProcessRuntime:
         return True
 
     def _journal_failed(self, error: JournalError) -> None:
-        assert self.journal is not None
-        assert self.actor is not None
-        if self.journal.free_reserve():
-            try:
-                self.journal.append(self._records, self.now.wall_ns)
-            except JournalError:
-                pass
-            else:
-                self._records.clear()
-                self.log(
-                    "alert",
-                    f"{error}; the reserve was freed and the batch recorded; from now on what happens is held in memory until there is space",
-                )
-                self.actor.on_journal_failed(str(error), self.now)
-                self._hold()
-                self._retry_ns = self.now.mono_ns + SECOND
-                self._held_sends, self._sends = self._sends, []
-                return
+        journal, actor = self.journal, self.actor
+        assert journal is not None
+        assert actor is not None
         self._hold()
-        self._retry_ns = self.now.mono_ns + JOURNAL_RETRY_NS
-        self._held_records, self._records = self._records, []
         self._held_sends, self._sends = self._sends, []
-        cut = sorted({link for link, _, _ in self._writes})
-        self._writes = []
-        for link in cut:
-            self.links.abort(link, "the journal can't be written")
-        self.log("alert", f"{error}: what happens is held in memory until it can be written")
-        self.actor.on_journal_failed(str(error), self.now)
+        self._held_records, self._records = self._records, []
+        if journal.free_reserve():
+            with contextlib.suppress(JournalError):
+                journal.append(self._held_records, self.now.wall_ns)
+                self._held_records = []
+        if self._held_records:
+            cut = sorted({link for link, _, _ in self._writes})
+            self._writes = []
+            for link in cut:
+                self.links.abort(link, "the journal can't be written")
+            self.log("alert", f"{error}: what happens is held in memory until it can be written")
+        else:
+            self.log("alert", f"{error}: the reserve was freed, what happens is recorded in its space")
+        actor.on_journal_failed(str(error), self.now)
+
+    def _require_reserve(self) -> None:
+        """Let no new order leave on a disk that is all but full already."""
+        if self.journal is None or self.actor is None or self.journal.has_reserve:
+            return
+        reason = f"{self.journal.path}: there is no space for its reserve of {RESERVE_BYTES >> 20} MB"
+        self._hold()
+        self.log("alert", f"{reason}: no new orders until there is")
+        self.actor.on_journal_failed(reason, self.now)
 
     def _hold(self) -> None:
         self._held = True
+        self._retry_ns = self.now.mono_ns + JOURNAL_RETRY_NS
         self._holds_all = self.actor is not None and self.actor.tells_only_committed
 
     def _retry_journal(self) -> None:
         assert self.journal is not None
         assert self.actor is not None
         self._retry_ns = self.now.mono_ns + JOURNAL_RETRY_NS
+        was_healthy = self.journal.healthy
         try:
             if self._held_records:
                 self.journal.append(self._held_records, self.now.wall_ns)
+                self._held_records = []
             else:
                 self.journal.probe()
-        except JournalError:
+        except JournalError as error:
+            if was_healthy:
+                self.log("alert", f"{error}: what happens is held in memory until it can be written")
+        if self._held_records:
             return
-        self._held = self._holds_all = False
-        self._held_records = []
-        sends, self._held_sends = self._held_sends, []
+        sends, self._held_sends = self._held_sends, []  # all that they tell is recorded
         for socket, message, to, topic in sends:
             self._send_one(socket, message, to, topic)
+        if not (self.journal.healthy and self.journal.make_reserve()):
+            return
+        self._held = self._holds_all = False
         self.log("alert", f"{self.journal.path}: can be written again; what was held is recorded")
         self.actor.on_journal_ok(self.now)
 
@@ -639,6 +648,7 @@ class ProcessRuntime:
         actor.start(self.now)
         if self._halts is not None:
             self._halts.begin()
+        self._require_reserve()
         self._release()
         if self.on_started is not None:
             self.on_started()

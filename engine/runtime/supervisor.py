@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 import msgspec
 
@@ -22,7 +22,7 @@ from engine.bus import security
 from engine.bus.sockets import Again, Bus, BusSocket, draw_seal, make_bus_directory
 from engine.common.clock import SECOND
 from engine.config import Config
-from engine.errors import EXIT_CONFIG, EXIT_FORCED, EXIT_JOURNAL, EXIT_OK
+from engine.errors import EXIT_CONFIG, EXIT_FORCED, EXIT_JOURNAL, EXIT_LATER, EXIT_OK
 from engine.messages import SCHEMA, control
 from engine.messages.decisions import GuardStatus, LatchNote
 from engine.messages.market_data import TopOfBook
@@ -294,8 +294,17 @@ class Supervisor:
         until = _NEEDED_UNTIL.get(child.name)
         return until is not None and _PHASES.index(self.phase) <= _PHASES.index(until)
 
-    def _start(self, child: Child, now: int) -> None:
+    def _log_of(self, child: Child) -> BinaryIO:
+        # A process is worth more than its log: on a read-only disk it has none.
         child.log_path = os.path.join(self.run_dir, "logs", f"{child.name}.log")
+        try:
+            return os.fdopen(os.open(child.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+        except OSError as error:
+            self.say("warning", child.name, f"has no log: {error}")
+            child.log_path = os.devnull
+            return open(os.devnull, "ab")
+
+    def _start(self, child: Child, now: int) -> None:
         command = [sys.executable, "-m", "engine", "process", child.name, "--run", self.run_dir]
         if self.dry_run:
             command.append("--dry-run")
@@ -303,18 +312,21 @@ class Supervisor:
         door = self._doors.get(child.name)
         if door is not None:
             environment["HOME"] = door.home
-        handle = os.open(child.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(handle, "ab") as log:
-            child.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                # the lock's holder could let go of it: not a worker that nobody trusts
-                pass_fds=() if door is not None else self._lock.descriptors,
-                env=environment,
-            )
+        try:
+            with self._log_of(child) as log:
+                child.process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    # the lock's holder could let go of it: not a worker that nobody trusts
+                    pass_fds=() if door is not None else self._lock.descriptors,
+                    env=environment,
+                )
+        except OSError as error:
+            self._start_again(child, now, f"can't be started: {error}", healthy=False)
+            return
         child.state = "starting"
         child.started_ns = now
         child.last_beat_ns = now
@@ -324,6 +336,8 @@ class Supervisor:
         assert child.process is not None
         pid = child.process.pid
         child.process = None
+        if child.name == "guard":
+            self.guard_status_ns = 0  # the gate that it told of last is nobody's any more
         healthy = now - child.started_ns > HEALTHY_NS
         if not (child.wanted and self._needs(child)):
             child.state = "stopped"
@@ -331,6 +345,8 @@ class Supervisor:
                 self.say("warning", child.name, f"ended with code {code} while stopping")
             return
         tail = self._log_tail(child)
+        if code == EXIT_LATER and not self.trading_since_ns:
+            code = EXIT_JOURNAL  # whoever starts an engine on a full disk is there to hear of it
         if code == EXIT_JOURNAL:
             tail += "; nothing was taken over from it, and orders may rest at the venue: look there"
         if code in {EXIT_CONFIG, EXIT_JOURNAL}:
@@ -347,13 +363,18 @@ class Supervisor:
             self.say("info", child.name, f"pid {pid} ended as asked; starts again")
             return
         child.is_asked = False
+        what = f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        if code == EXIT_LATER:  # its own words may have found no space either
+            tail = "its journal can't be written now: free space on its disk or make that writable"
+        reason = f" ({tail})" if code > 0 and tail else ""
+        self._start_again(child, now, f"pid {pid} {what}{reason}", healthy=healthy)
+
+    def _start_again(self, child: Child, now: int, what: str, *, healthy: bool) -> None:
         child.failures = 0 if healthy else child.failures + 1
         delay = BACKOFF_NS[min(child.failures, len(BACKOFF_NS) - 1)]
         child.next_start_ns = now + delay
         child.state = "restarting"
-        what = f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        reason = f" ({tail})" if code > 0 and tail else ""
-        self.say("alert", child.name, f"pid {pid} {what}{reason}; starts again in {delay / SECOND:g} s")
+        self.say("alert", child.name, f"{what}; starts again in {delay / SECOND:g} s")
 
     def _log_tail(self, child: Child) -> str:
         with contextlib.suppress(OSError), open(child.log_path, "rb") as file:

@@ -140,6 +140,7 @@ class Venue(Actor):
         self._held_until = 0
         self._messages = 0
         self._reports = 0
+        self._is_recorded = True
 
     # --- life ------------------------------------------------------------------------------------------------------
 
@@ -203,8 +204,12 @@ class Venue(Actor):
     def on_journal_failed(self, reason: str, now: Now) -> None:
         # What sessions were told with these numbers never left: only new connections can be true to their numbers.
         self.out.log("alert", f"venue: the journal failed, all sessions end: {reason}")
+        self._is_recorded = False
         for connection in list(self.connections.values()):
             self.drop(connection, "journal failed", self._clock(now))
+
+    def on_journal_ok(self, now: Now) -> None:  # noqa: ARG002 - the base's signature
+        self._is_recorded = True
 
     # --- links -----------------------------------------------------------------------------------------------------
 
@@ -214,6 +219,9 @@ class Venue(Actor):
             gateway = GATEWAYS.get(link.rpartition("/")[0])
             if gateway is None:
                 self.out.close(link, "no such session")
+                return
+            if not self._is_recorded:  # a venue tells nobody what a restart of it would not know of
+                self.out.close(link, "the venue's journal can't be written")
                 return
             acceptor = new_acceptor(gateway, self._config, VENUE_HOT)
             acceptor.connected(now)

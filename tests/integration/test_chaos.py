@@ -3,13 +3,15 @@
 import json
 import os
 import subprocess
+import time
 
 import pytest
-from integration.harness import ROOT
+from integration.harness import DEMO, ROOT
 
+from engine import config_loader
 from engine.messages.control import VenueAccount, VenueOrder
 from engine.messages.executions import EventKind, OrderEvent, OrdersSnapshot, OrderState, PositionState
-from engine.tools.chaos import comparison, plan
+from engine.tools.chaos import Chaos, comparison, plan
 
 CHAOS = os.path.join(ROOT, "scripts", "chaos")
 
@@ -48,6 +50,35 @@ def test_a_seed_is_one_plan_and_another_seed_another():
     assert steps(1) == steps(1) != steps(2)
     assert {step.kind for step in steps(1)} == set(plan.KINDS)
     assert any(len(step.names) == 2 for step in steps(1))
+
+
+class Forgetful:
+    """An engine whose gate still shows TRADING right after a kill, closes a moment later, and opens again."""
+
+    def __init__(self):
+        self.shown = [True, True, False, False, True]
+        self.asked = 0
+
+    def trading(self):
+        self.asked += 1
+        return self.shown.pop(0) if len(self.shown) > 1 else self.shown[0]
+
+    def wait_for(self, what, condition, seconds):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, what
+
+    def fault(self, *_):
+        pass
+
+    arm = go_on = fault
+
+
+def test_a_gate_that_has_not_noticed_the_last_fault_yet_is_not_taken_for_recovered():
+    """Order entry's death is known within 500 ms: TRADING counts when it has stood for longer."""
+    subject = Forgetful()
+    Chaos(subject, config_loader.load(DEMO, []), 1, print).recover()
+    assert subject.shown == [True] and subject.asked > 5
 
 
 def event(cl_ord_id, leaves):

@@ -6,6 +6,8 @@ is needed to give it one.
 
 import os
 import resource
+import signal
+import sqlite3
 
 import pytest
 from integration.harness import assert_equal_to_venue, wait_for
@@ -45,3 +47,34 @@ def test_a_full_disk_closes_the_gate_and_space_opens_it_with_nothing_lost(launch
     engine.interrupt()
     assert engine.wait() == 0, engine.said
     assert engine.summary()["clean"] is True
+
+
+@pytest.mark.parametrize("name", ["order_entry", "guard"])
+def test_a_process_whose_journal_can_not_be_opened_now_is_started_until_it_can(launch, name):
+    """Somebody holds the database, and there is nowhere to write a log: no damage, so no end of the engine either."""
+    engine = launch("--plain", "--json")
+    engine.until_trading()
+    engine.until_fills()
+    engine.until_reconciled()
+    mark = engine.mark()
+    logs = os.path.join(engine.run, "logs")
+    pid = engine.child(name).pid
+    os.kill(engine.process.pid, signal.SIGSTOP)  # or another one would be there at once
+    os.kill(pid, signal.SIGKILL)
+    with sqlite3.connect(os.path.join(engine.run, "state", f"{name}.sqlite"), timeout=10) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        os.rename(logs, logs + ".gone")
+        os.kill(engine.process.pid, signal.SIGCONT)
+        engine.until_said(f"{name}: has no log: ", mark)
+        engine.until_said("ended with code 75 (its journal can't be written now: free space", mark, 10)
+        wait_for("the gate to close", lambda: engine.gate() != "TRADING", 5, seen=engine._seen)
+        os.rename(logs + ".gone", logs)
+    other.close()
+    engine.until_trading(30)
+    engine.until_fills()
+    assert_equal_to_venue(engine)
+    engine.interrupt()
+    assert engine.wait() == 0, engine.said
+    assert engine.summary()["clean"] is True
+    assert "Traceback" not in engine.said + engine.log(name)

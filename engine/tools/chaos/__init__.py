@@ -33,6 +33,8 @@ RECOVER_S: Final = 120.0
 AGREE_S: Final = 30.0
 END_S: Final = 90.0
 ARM_EVERY_S: Final = 1.0
+STEADY_S: Final = 1.0
+"""A gate that has stood open for so long knows of the last kill: a loss of order entry is known within 500 ms."""
 _ROOT: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 _DEMO: Final = os.path.join(_ROOT, "configs", "demo.toml")
 _LINE_FAULTS: Final = (("delay", {"ms": "0"}), ("split", {"on": "no"}))
@@ -113,13 +115,17 @@ class Chaos:
         subject.go_on()
         self._later.clear()
         armed = 0.0
+        since = 0.0
 
         def is_back() -> bool:
-            nonlocal armed
+            nonlocal armed, since
+            now = time.monotonic()
             if subject.trading():
-                return True
-            if time.monotonic() - armed >= ARM_EVERY_S:
-                armed = time.monotonic()
+                since = since or now
+                return now - since >= STEADY_S
+            since = 0.0
+            if now - armed >= ARM_EVERY_S:
+                armed = now
                 self._heal()
                 self._arm()
             return False

@@ -1,3 +1,8 @@
+import errno
+import os
+
+import pytest
+
 from engine.runtime.fix_log import FixLog
 
 KEY = "0b5c9a52-7a6e-4f0e-9d0b-3e2f6c1a8b77"
@@ -51,3 +56,75 @@ def test_a_message_without_an_end_is_masked_too(tmp_path):
     log.flush()
     text = (tmp_path / "x.fix").read_text()
     assert "secret" not in text and "96=***" in text
+
+
+@pytest.fixture
+def rotating(tmp_path):
+    """A log of which every flush is more than a file may have."""
+    log = FixLog(str(tmp_path / "x.fix"))
+    log.bytes_max = 10
+
+    def say(text):
+        log.add("order_entry", ">", b"8=FIXT.1.1\x019=9\x0135=0\x0158=%s\x0110=123\x01" % text.encode(), 1)
+        log.flush()
+
+    return log, say
+
+
+def test_a_full_file_is_put_aside_and_four_are_kept(tmp_path, rotating):
+    log, say = rotating
+    for number in range(7):
+        say(f"n{number}")
+    assert sorted(os.listdir(tmp_path)) == ["x.fix", "x.fix.1", "x.fix.2", "x.fix.3", "x.fix.4"]
+    assert "58=n6|" in (tmp_path / "x.fix.1").read_text() and "58=n3|" in (tmp_path / "x.fix.4").read_text()
+    assert log.lost_bytes == 0
+
+
+def test_a_rotation_that_fails_never_lets_the_log_write_into_another_file(tmp_path, rotating, monkeypatch):
+    """A disk that turned read-only: the number of a closed descriptor is the next file's, a journal's say."""
+    _log, say = rotating
+
+    def read_only(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "replace", read_only)
+    say("one")
+    monkeypatch.undo()
+    journal = tmp_path / "journal"
+    with open(journal, "wb"):
+        say("two")
+    assert journal.read_bytes() == b""
+    assert "58=one|" in (tmp_path / "x.fix.1").read_text() and "58=two|" in (tmp_path / "x.fix.1").read_text()
+
+
+def test_what_found_no_new_file_after_a_rotation_stays_in_the_old_one(tmp_path, rotating, monkeypatch):
+    """And the older ones are not pushed out by trying again."""
+    _log, say = rotating
+    say("zero")
+    opened = os.open
+
+    def full(path, *more, **named):
+        if str(path).endswith(".fix"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(path, *more, **named)
+
+    monkeypatch.setattr(os, "open", full)
+    for number in range(6):
+        say(f"n{number}")
+    monkeypatch.undo()
+    say("last")
+    everything = "".join((tmp_path / name).read_text() for name in os.listdir(tmp_path))
+    assert all(f"58={text}|" in everything for text in ("zero", "n0", "n1", "n2", "n3", "n4", "n5", "last"))
+
+
+def test_a_log_that_could_not_be_opened_is_opened_later(tmp_path):
+    """What came before is counted as lost; nothing fails."""
+    directory = tmp_path / "logs"
+    log = FixLog(str(directory / "x.fix"))
+    log.add("order_entry", ">", BEAT, 1)
+    log.flush()
+    assert log.lost_bytes > 0
+    directory.mkdir()
+    log.add("order_entry", ">", BEAT, 1)
+    log.flush()
+    assert "35=0" in (directory / "x.fix").read_text()

@@ -1,12 +1,13 @@
 """The journal keeps what was committed, shows what was changed, and refuses a second row with one ExecID."""
 
+import errno
 import os
 import sqlite3
 
 import msgspec
 import pytest
 
-from engine.errors import JournalError
+from engine.errors import JournalError, JournalUnwritableError
 from engine.runtime import journal as module
 from engine.runtime.journal import Entry, Journal
 
@@ -116,3 +117,67 @@ def test_a_directory_that_takes_no_files_is_a_clear_error():
     """With the file's name and the system's reason."""
     with pytest.raises(JournalError, match=r"/proc/nowhere/j\.sqlite: can't be used as a journal"):
         Journal("/proc/nowhere/j.sqlite")
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_takes_nothing_now_is_no_damage(tmp_path, monkeypatch, number):
+    """The start can be tried again, by itself: a full or read-only disk passes, damage does not."""
+
+    def refused(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(JournalUnwritableError, match="can't be written now"):
+        Journal(str(tmp_path / "j.sqlite"))
+
+
+def test_a_database_that_somebody_else_holds_is_no_damage(tmp_path):
+    """As a backup tool may; what is damaged is another error (above)."""
+    path = str(tmp_path / "j.sqlite")
+    filled(path).close()
+    with sqlite3.connect(path) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(JournalUnwritableError, match="locked"):
+            Journal(path)
+    other.close()
+
+
+def reserve_of(tmp_path):
+    return tmp_path / "j.sqlite.reserve"
+
+
+def test_a_reserve_is_made_and_comes_back_when_there_is_space(tmp_path):
+    journal = filled(tmp_path / "j.sqlite")
+    assert journal.has_reserve and reserve_of(tmp_path).stat().st_size == module.RESERVE_BYTES
+    assert journal.free_reserve() and not journal.has_reserve
+    assert not reserve_of(tmp_path).exists() and not journal.free_reserve()
+    assert journal.make_reserve() and journal.has_reserve
+
+
+def test_no_reserve_is_made_of_the_last_space_there_is(tmp_path, monkeypatch):
+    """That is the journal's: what is open can still be recorded in it."""
+    journal = filled(tmp_path / "j.sqlite")
+    journal.free_reserve()
+    real = os.statvfs(tmp_path)
+
+    class Little:
+        f_bavail = 2 * module.RESERVE_BYTES // real.f_frsize - 1
+        f_frsize = real.f_frsize
+
+    monkeypatch.setattr(os, "statvfs", lambda _: Little)
+    assert not journal.make_reserve()
+    assert not reserve_of(tmp_path).exists() and not journal.has_reserve
+
+
+def test_a_reserve_that_could_not_be_made_whole_takes_no_space(tmp_path, monkeypatch):
+    """A quota that `statvfs` does not know of."""
+    journal = filled(tmp_path / "j.sqlite")
+    journal.free_reserve()
+
+    def quota(*_):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(os, "fchmod", quota)
+    assert not journal.make_reserve()
+    assert not reserve_of(tmp_path).exists()

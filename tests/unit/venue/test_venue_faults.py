@@ -263,3 +263,16 @@ def test_commands_are_checked_before_anything_happens():
     ):
         answer = world.fault(kind, session, **arguments)
         assert answer == text if text is not None else answer != "ok"
+
+
+def test_a_venue_whose_journal_fails_tells_nobody_anything_until_it_works_again():
+    """What it had told and not recorded, a restart of it would deny."""
+    world = World()
+    before = on(world)
+    world.venue.on_journal_failed("disk full", world.now)
+    assert before.link in world.out.closed
+    refused = world.client("KalshiNR", "key-oe")
+    assert world.out.closed[refused.link] == "the venue's journal can't be written"
+    assert refused.link not in world.venue.connections
+    world.venue.on_journal_ok(world.now)
+    on(world)
