@@ -532,6 +532,11 @@ class ProcessRuntime:
             self.actor.stop(self.now)
 
     def _house_keeping(self, now: Now) -> None:
+        late_ns = now.mono_ns - self._next_house
+        if (
+            late_ns > SECOND
+        ):  # we stood still, and who knows who with us: that is no silence of the supervisor's
+            self._supervisor_ns += late_ns
         self._next_house = now.mono_ns + HOUSEKEEPING_NS
         self._look_at_floods(now)
         if self._held and now.mono_ns >= self._retry_ns:
@@ -641,7 +646,7 @@ class ProcessRuntime:
         # below a supervisor a terminal's Ctrl-C is the supervisor's business
         signal.signal(signal.SIGINT, signal.SIG_IGN if self._parent_pid else self._on_sigterm)
         self.now = Now(time.time_ns(), time.monotonic_ns())
-        self._supervisor_ns = self.now.mono_ns
+        self._supervisor_ns = self._next_house = self.now.mono_ns
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)

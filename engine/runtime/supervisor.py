@@ -152,6 +152,7 @@ class Supervisor:
         self._next_tell = 0
         self._signals = 0
         self._next_beat = 0
+        self._turn_ns = self.started_ns
         self._sampler = Sampler(run_dir)
         make_bus_directory(run_dir)
         draw_seal(run_dir)
@@ -203,6 +204,12 @@ class Supervisor:
     def _turn(self) -> None:
         self._poll.poll(50)
         now = time.monotonic_ns()
+        if (
+            now - self._turn_ns > SILENT_NS
+        ):  # we stood still, and who knows who with us: that is nobody's silence
+            for child in self.children.values():
+                child.last_beat_ns += now - self._turn_ns
+        self._turn_ns = now
         for socket in self._bus.all():
             if socket.readable:
                 self._drain(socket, now)
