@@ -143,7 +143,8 @@ class Desk:
         if problem:
             return False, problem
         scope = LatchScope(message.strategy, message.symbol)
-        fresh = self._halting.halt(scope, message.why, message.who, now)
+        why = message.why if message.why.strip() else "no reason given"
+        fresh = self._halting.halt(scope, why, message.who, now)
         still = len(Sweep(scope, "", 0).open(self._exposure))
         state = "halted" if fresh else "was halted already"
         stuck = self._halting.cannot_cancel()
@@ -152,6 +153,8 @@ class Desk:
 
     def _arm(self, message: Arm, now: Now) -> tuple[bool, str]:
         problem = self._unknown_scope(message.strategy, message.symbol)
+        if not message.why.strip():
+            problem = "arming needs a reason"
         if not problem:
             problem = self._groups.keeps_from_arming(LatchScope(message.strategy, message.symbol))
         if not problem and message.positions and not message.accept_gap:
@@ -176,7 +179,7 @@ class Desk:
                 said.append("its loss counts from now")
         elif not message.accept_gap:
             latched = ", ".join(self._report.latches()) or "nothing"
-            return False, f"{self._halting.text(scope)} is not halted; {latched} is"
+            return False, f"{self._halting.text(scope)} is not halted; halted: {latched}"
         rest = ", ".join(self._report.latches())
         if rest:
             said.append(f"still halted: {rest}")

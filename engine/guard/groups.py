@@ -245,6 +245,8 @@ class OrderGroups:
     def _against(self, message: GroupOrder) -> str:
         # What stands against an operator's order, or empty.
         status, action = self._status.get(message.strategy), message.action
+        if not message.why.strip():
+            return "an order about a group needs a reason"
         if message.strategy not in self._limits:
             name = self._exposure.names.get(message.strategy)
             if name is None:

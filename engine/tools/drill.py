@@ -60,10 +60,14 @@ class Drill:
 
     Args:
         run: its run directory. say: is told each step.
+
+    Attributes:
+        steps: what was done. began: something was halted at all.
     """
 
     def __init__(self, run: str, config: Config, say: Callable[[Step], None]) -> None:
         self.steps: list[Step] = []
+        self.began = False
         self._run = run
         self._config = config
         self._say = say
@@ -75,6 +79,7 @@ class Drill:
                 self._until(
                     "the engine trades and has an order", lambda s: s.gate == "TRADING" and s.open_orders > 0
                 )
+                self.began = True
                 self._halt("halted by message", tape, self._by_message)
                 self._arm()
                 self._until("it has an order again", lambda s: s.open_orders > 0)
@@ -208,6 +213,14 @@ def _await_start(directory: str, process: "subprocess.Popen[bytes]") -> None:
         time.sleep(0.05)
 
 
+def _verdict(*, ok: bool, began: bool) -> str:
+    if ok:
+        return "the kill switch works"
+    if began:
+        return "error: the kill switch did not hold; see above"
+    return "error: the drill was not begun, nothing was halted: it needs an engine that trades and has an order open"
+
+
 def main(run: str, *, as_json: bool) -> int:
     """Carry out a drill and print it. Raises NotRunningError, UsageError."""
 
@@ -221,7 +234,7 @@ def main(run: str, *, as_json: bool) -> int:
         drill = Drill(directory, running_config(directory), say)
         ok = drill.run()
     if as_json:
-        print(msgspec.json.encode({"ok": ok, "steps": drill.steps}).decode())
+        print(msgspec.json.encode({"ok": ok, "began": drill.began, "steps": drill.steps}).decode())
     else:
-        print("the kill switch works" if ok else "error: the kill switch did not hold; see above")
+        print(_verdict(ok=ok, began=drill.began))
     return EXIT_OK if ok else EXIT_FAILURE

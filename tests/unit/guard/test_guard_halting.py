@@ -510,3 +510,19 @@ def test_the_status_counts_what_is_still_open_of_each_halted_scope(rig):
     assert rig.guard.report.status(rig.now).still_open == {"strategy alpha": 1}
     rig.end(order)
     assert rig.guard.report.status(rig.now).still_open == {"strategy alpha": 0}
+
+
+def test_arming_needs_a_reason_and_a_halt_without_one_is_obeyed_all_the_same(rig):
+    """Who and why stay in the journal; but nothing is asked of somebody who wants to stop."""
+    answer = reply(rig, Halt(request_id="h", why=" ", who="me"))
+    assert answer.ok and rig.guard.halting.kill.everything == "no reason given"
+    answer = reply(rig, Arm(request_id="a", why=" ", who="me"))
+    assert not answer.ok and answer.text == "arming needs a reason"
+    assert rig.guard.halting.kill.everything
+
+
+def test_what_is_halted_instead_is_named(rig):
+    reply(rig, Halt(request_id="h", why="x", who="me", symbol=BTC))
+    assert (
+        reply(rig, Arm(request_id="a", why="y", who="me")).text == f"all is not halted; halted: market {BTC}"
+    )
