@@ -110,8 +110,8 @@ class Venue(Actor):
             self.history, enabled=venue.drop_copy == "enabled", any_begin=venue.drop_copy_begin == "any"
         )
         self._rows = 0
-        self._retention = Retention(self._append, archive, venue.rt_recent_max)
-        self._resender = Resender(self._retention)
+        self.retention = Retention(self._append, archive, venue.rt_recent_max)
+        self._resender = Resender(self.retention)
         self._owners: dict[str, Owner] = {}
         self._live: dict[str, Connection] = {}  # by owner's key
         self._listeners: dict[str, list[Connection]] = {name: [] for name in names}
@@ -128,7 +128,7 @@ class Venue(Actor):
         )
         self._flow = Flow(self.exchange, flow_markets(venue), venue.book_changes_per_s, rng)
         self._fault_desk = FaultDesk(self)
-        self._restart = Restart(self._retention, archived=archive is not None)
+        self._restart = Restart(self.retention, archived=archive is not None)
         self._touched: dict[str, Connection] = {}
         self._hold_next = 0
         self._hold_for = ""
@@ -157,7 +157,7 @@ class Venue(Actor):
         self._rows = self._restart.rows
         for text in self._restart.apply(self.exchange, self.history, self._owners, now):
             self.out.log("warning", text)
-        self._restart = Restart(self._retention)  # what was collected is in place now
+        self._restart = Restart(self.retention)  # what was collected is in place now
         for owner in self._owners.values():
             if owner.flags.cancel_on_disconnect and owner.orders:
                 self._cancel_all(owner, 0, now)
@@ -289,7 +289,7 @@ class Venue(Actor):
         if not self.pauses.in_window:
             return
         if self._config.rt_after_maintenance == "reset":
-            self._retention.maintenance()
+            self.retention.maintenance()
         if self._config.maintenance in {"disconnect", "closed"}:
             for connection in list(self.connections.values()):
                 connection.acceptor.logout("maintenance", now)
@@ -333,7 +333,7 @@ class Venue(Actor):
             touched, self._touched = self._touched, {}
             for connection in touched.values():
                 if connection.kept is not None:
-                    self._retention.settle(connection.kept, now)
+                    self.retention.settle(connection.kept, now)
                 data = connection.acceptor.data_to_send()
                 if data and connection.link in self.connections:
                     self._put(connection, data, now)
@@ -418,7 +418,7 @@ class Venue(Actor):
     def _go_on(self, connection: Connection, granted: Granted, message: FixMessage, now: Now) -> bool:
         """Go on with a session of KalshiRT where it was; False when its Logon can't be."""
         acceptor = connection.acceptor
-        kept = self._retention.of(f"{connection.gateway.name}|{granted.key.api_key}", granted.key.account)
+        kept = self.retention.of(f"{connection.gateway.name}|{granted.key.api_key}", granted.key.account)
         reset = message.get(141) == "Y"
         expected = 1 if reset else kept.next_target
         kept.expire(now.wall_ns)
@@ -429,9 +429,10 @@ class Venue(Actor):
             refusal = "ResetSeqNumFlag(141) must be Y after maintenance"
         elif message.seq < expected:
             refusal = f"MsgSeqNum(34) too low, expected {expected}, received {message.seq}"
-        kept.hours = granted.logon.message_retention_period_h or DEFAULT_H
-        kept.listener = granted.flags.listener
-        self._retention.begin(kept, acceptor, reset=reset)
+        if not refusal:
+            kept.hours = granted.logon.message_retention_period_h or DEFAULT_H
+            kept.listener = granted.flags.listener
+        self.retention.begin(kept, acceptor, reset=reset)
         connection.kept = kept
         if refusal:
             self._handle(connection, acceptor.refuse(refusal, now), now)
@@ -473,7 +474,7 @@ class Venue(Actor):
     def _session_over(self, connection: Connection, now: Now) -> None:
         """The session ended, whatever its transport does: cancel with 8013=Y, tell it nothing more."""
         if connection.kept is not None:
-            self._retention.end(connection.kept, now)
+            self.retention.end(connection.kept, now)
             connection.kept = None
         if not connection.live:
             return
@@ -604,7 +605,7 @@ class Venue(Actor):
             self._touched[listener.link] = listener
             for _ in range(self.plan.copies(listener.link, listener.link)):
                 listener.send(report, now)
-        for kept in self._retention.sessions.values():
+        for kept in self.retention.sessions.values():
             if kept.listener and kept.acceptor is None and kept.account == owner.account:
                 self._keep(kept, report, now)
 
@@ -619,7 +620,7 @@ class Venue(Actor):
     def _send_report(self, owner_key: str, report: Any, now: Now) -> None:
         """Send a report to a session as often as the faults on command have it."""
         connection = self._live.get(owner_key)
-        if connection is None and owner_key not in self._retention.sessions:
+        if connection is None and owner_key not in self.retention.sessions:
             return
         session = owner_key.partition("|")[0]
         for _ in range(self.plan.copies(session, connection.link if connection is not None else session)):
@@ -639,13 +640,13 @@ class Venue(Actor):
                 self._touched[connection.link] = connection
                 connection.send(message, now)
             return
-        kept = self._retention.sessions.get(owner_key)
+        kept = self.retention.sessions.get(owner_key)
         if kept is not None and kept.acceptor is None:
             self._keep(kept, message, now)
 
     def _keep(self, kept: Kept, message: Any, now: Now) -> None:
         msg_type, body = body_of(message)
-        self._retention.keep(kept, msg_type, body, now)
+        self.retention.keep(kept, msg_type, body, now)
 
     def _append(self, entry: msgspec.Struct, cl_ord_id: str = "", exec_id: str = "") -> int:
         """Record an entry; return the number of its row."""

@@ -44,6 +44,7 @@ class FaultDesk:
             "sequence_reset": self._sequence_reset,
             "resend_request": self._resend_request,
             "test_request": self._test_request,
+            "forget": self._forget,
             "delay": self._line,
             "split": self._line,
             "coalesce": self._line,
@@ -157,6 +158,12 @@ class FaultDesk:
             connection.acceptor.send_session_message(MsgType.TEST_REQUEST, admin.test_request("drill"), now)
             self._venue.touch(connection)
         return "" if found else f"no session of {fault.session} is logged on"
+
+    def _forget(self, fault: VenueFault, now: Now) -> str:  # noqa: ARG002
+        if fault.session not in {"", "KalshiRT"}:
+            return "only KalshiRT keeps what it sent"
+        self._venue.retention.forget()
+        return ""
 
     # --- the line and reports --------------------------------------------------------------------------------------
 

@@ -60,6 +60,7 @@ KINDS: Final = {
         needs_session=True,
     ),
     "test_request": Kind("the venue sends a TestRequest", needs_session=True),
+    "forget": Kind("the retention of what was sent until now is over: a ResendRequest for it is rejected"),
     # the line
     "delay": Kind(
         "everything to the client is so late (0: no longer), and up to jitter_ms more, in order",

@@ -33,6 +33,7 @@ HALT: Final = 2
 RESUME: Final = 3
 _SYMBOL: Final = 55
 _INCORRECT_VALUE: Final = 5
+_OTHER: Final = 0
 Halted = Callable[[str], bool]
 
 
@@ -96,6 +97,9 @@ class MarketGateway:
         if kind == UNSUBSCRIBE:
             connection.statuses.pop(request.symbol, None)
         elif kind == SUBSCRIBE:
+            if request.symbol not in connection.statuses and len(connection.statuses) >= self._symbols_max:
+                connection.business_reject(seq, "e", _OTHER, f"more than {self._symbols_max} symbols", now)
+                return
             connection.statuses[request.symbol] = None
             self._send_status(connection, request.symbol, halted, now)
         else:

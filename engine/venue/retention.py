@@ -343,6 +343,14 @@ class Retention:
             kept.must_reset = True
             self._numbers(kept)
 
+    def forget(self) -> None:
+        """Forget what was sent until now, as if its time were over; until the venue's next start."""
+        for kept in self.sessions.values():
+            kept.forget(len(kept.blocks))
+            kept.first_kept = kept.first_here = kept.next_sender
+            if kept.acceptor is not None:
+                kept.acceptor.forget_before(kept.next_sender)
+
     # --- restart ---------------------------------------------------------------------------------------------------
 
     def take(self, entry: RtSent | RtNumbers, row: int) -> None:

@@ -50,7 +50,7 @@ _WEIGHTS: Final = {
     "foreign_order": 2,
     "cash": 1,
 }
-NEVER: Final = ("resume",)  # by itself it does nothing
+NEVER: Final = ("resume", "forget")  # the one does nothing by itself, the other is for KalshiRT alone
 assert {*_WEIGHTS, *NEVER} == set(KINDS), "every kind of fault is drawn"
 
 _UNDO: Final[dict[str, tuple[str, dict[str, str]]]] = {

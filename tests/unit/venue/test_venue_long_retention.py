@@ -70,7 +70,7 @@ def original(texts):
 
 
 def in_memory(world, key="KalshiRT|key-oe"):
-    kept = world.venue._retention.sessions[key]
+    kept = world.venue.retention.sessions[key]
     return len(kept.sent) if kept.acceptor is None else len(kept.acceptor.snapshot().sent)
 
 
@@ -225,6 +225,41 @@ def test_a_reset_forgets_what_is_on_disk_too(small):
     assert covered(client.say("2", "7=1|16=0|") + through(client), 1)[0] == original(heard)
 
 
+def test_forgetting_on_command_is_the_end_of_the_retention_for_what_was_sent(small):
+    """Up or away: what comes after it can be asked for."""
+    world = world_of()
+    client, _ = rt(world, head="141=Y|")
+    fill(client, 40, [])
+    assert world.fault("forget", "KalshiNR") == "only KalshiRT keeps what it sent"
+    assert world.fault("forget", "KalshiRT") == "ok"
+    first = world.venue.connections[client.link].acceptor.next_sender_msg_seq_num
+    later = []
+    fill(client, 30, later, name="later")
+    assert f"outside the retention window, which begins at {first}|" in client.say("2", "7=1|16=0|")[0]
+    found, _ = covered(client.say("2", f"7={first}|16=0|") + through(client), first)
+    assert found == original(later)
+    client.leave()
+    world.fault("forget")
+    client, _answer = rt(world, seq=client.seq)
+    assert "outside the retention window" in client.say("2", f"7={first}|16=0|")[0]
+
+
+def test_a_refused_logon_changes_nothing_of_the_retention():
+    """What a Logon asks for (20200, 20126) holds once it is granted."""
+    world = World()
+    client, _ = rt(world, head="141=Y|", flags="21011=Y|20200=48|")
+    client.say("D", order("r1", 1, 1, "9.5000"))
+    client.leave()
+    _refused, answer = rt(world, seq=0, flags="20126=Y|21011=Y|20200=1|")
+    assert "too low" in answer[0]
+    world.wall += 2 * HOUR
+    other = on(world, key="key-2")
+    other.say("D", order("x1", 1, 1, "9.5000"))  # of the account, and no listener is there to be told
+    client, answer = rt(world, seq=2, flags="21011=Y|20200=48|")
+    assert numbers(answer) == [("35=A", 4)]
+    assert numbers(client.say("2", "7=2|16=2|")) == [("35=8", 2)]
+
+
 def test_without_an_archive_the_newest_are_kept(monkeypatch):
     monkeypatch.setattr(retention, "KEPT_MAX", 20)
     world = World()
@@ -299,7 +334,7 @@ def seen(world):
         exchange.latest,
         world.venue.history.first,
         world.venue._rows,
-        world.venue._retention.dump(),
+        world.venue.retention.dump(),
     )
 
 

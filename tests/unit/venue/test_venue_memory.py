@@ -3,7 +3,7 @@
 import gc
 
 import pytest
-from unit.venue.venue_world import T0, World, config, on, order
+from unit.venue.venue_world import T0, World, bodies, config, on, order
 
 from engine.errors import JournalError
 from engine.kalshi.messages import ExecutionReport
@@ -109,6 +109,20 @@ def test_drop_copy_that_can_not_read_the_past_refuses_with_server_error(monkeypa
     monkeypatch.setattr(world.archive, "reports", broken)
     said = copy.say("U1", f"21001={first}|")
     assert len(said) == 1 and said[0].startswith("35=U3|") and said[0].endswith("|45=3|21004=2|")
+
+
+def test_status_subscriptions_are_limited_like_those_of_books():
+    """A session's symbols are bounded, whatever they are called."""
+    world = World(config(symbols_max=3))
+    client = world.client("KalshiMD", "key-md")
+    client.logon()
+    for number in range(3):
+        assert client.say("e", f"263=1|55=S{number}|")[0].startswith("35=f|")
+    refused = client.say("e", "263=1|55=S3|")
+    assert bodies(refused) == ["35=j|45=5|372=e|380=0|58=more than 3 symbols|"]
+    assert client.say("e", "263=1|55=S2|")[0].startswith("35=f|")
+    client.say("e", "263=2|55=S2|")
+    assert client.say("e", "263=1|55=S3|")[0].startswith("35=f|")
 
 
 def test_closed_orders_are_remembered_up_to_a_number(monkeypatch):
