@@ -5,6 +5,8 @@
 What came in the same bytes behind the Logon waits for that decision (session scenarios 1.2, 1.4, 1.5, 1.9 to 1.11).
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from engine.common.clock import Now
@@ -28,6 +30,8 @@ class Acceptor(Session):
     With `settings.retransmission` it keeps what it sends and resends it when asked, with 43=Y and 122.
     """
 
+    vet: Callable[[FixMessage, Now], str] | None = None
+    """The owner's judgement of a Logon that asks for a reset inside the session: why not, or empty."""
     _keeps_sent = True
     _logon: FixMessage | None = None
     _waiting: list[bytes]
@@ -149,16 +153,30 @@ class Acceptor(Session):
             reason, what = self._sending_time_fault(message)
             self._refuse_and_fail(message, reason, 52, what, now, events)
             return
+        if self._logon_content_sound(message, now, events):
+            events.append(LogonReceived(message))
+
+    def _logon_content_sound(self, message: FixMessage, now: Now, events: list[Event]) -> bool:
         fault = (
             validate(message, self._dictionary, self.settings.strict)
             if self._dictionary is not None
             else None
         )
-        if fault is not None:
-            code = RejectReason.REQUIRED_TAG_MISSING if isinstance(fault, BusinessReject) else fault.reason
-            self._refuse_and_fail(message, code, fault.ref_tag, fault.text, now, events)
+        if fault is None:
+            return True
+        code = RejectReason.REQUIRED_TAG_MISSING if isinstance(fault, BusinessReject) else fault.reason
+        self._refuse_and_fail(message, code, fault.ref_tag, fault.text, now, events)
+        return False
+
+    def _reset_logon(self, message: FixMessage, now: Now, events: list[Event]) -> None:
+        """Begin again inside the session (1.7), if this Logon is as good as the first one (1.5)."""
+        if not self._logon_content_sound(message, now, events):
             return
-        events.append(LogonReceived(message))
+        refusal = self.vet(message, now) if self.vet is not None else ""
+        if refusal:
+            self._fail(refusal, now, events)
+        else:
+            super()._reset_logon(message, now, events)
 
     def _adopt_comp_ids(self, message: FixMessage) -> None:
         """Answer to whoever the Logon says it is, where the settings leave that open."""

@@ -17,6 +17,7 @@ Rules that hold here:
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -386,16 +387,7 @@ class Venue(Actor):
         return self._config.resend_on_nr == "logout" and not connection.gateway.retransmission
 
     def _on_logon(self, connection: Connection, message: FixMessage, now: Now) -> None:
-        try:
-            granted = check_logon(
-                message,
-                connection.gateway,
-                self._keys,
-                self._verify,
-                self._config,
-            )
-        except BadField as error:
-            granted = str(error)
+        granted = check_logon(message, connection.gateway, self._keys, self._verify, self._config)
         if isinstance(granted, Granted):
             refusal = self._refuse_connection(connection, granted.key, now)
         else:
@@ -449,11 +441,18 @@ class Venue(Actor):
         for other in self._live.values():
             if other.key is key and (per_key or other.gateway is connection.gateway):
                 return "already exists"
+        return self._pay_logon(connection, key, now)
+
+    def _pay_logon(self, connection: Connection, key: VenueKey, now: Now) -> str:
         bucket = self._config.logon_bucket  # [?] which one is not documented
         write = connection.gateway.order_entry if bucket == "session" else bucket == "write"
-        if not self._buckets[key.account].take(LOGON, now.mono_ns, write=write):
-            return "rate limit exceeded"
-        return ""
+        paid = self._buckets[key.account].take(LOGON, now.mono_ns, write=write)
+        return "" if paid else "rate limit exceeded"
+
+    def _vet(self, connection: Connection, message: FixMessage, now: Now) -> str:
+        """Judge a Logon that resets a session that is up."""
+        granted = check_logon(message, connection.gateway, self._keys, self._verify, self._config)
+        return granted if isinstance(granted, str) else self._pay_logon(connection, granted.key, now)
 
     def _log_on(self, connection: Connection, granted: Granted) -> None:
         owner_key = f"{connection.gateway.name}|{granted.key.api_key}"
@@ -465,6 +464,7 @@ class Venue(Actor):
         connection.key = granted.key
         connection.owner = owner
         connection.live = True
+        connection.acceptor.vet = partial(self._vet, connection)
         connection.read_only = granted.flags.listener
         self._live[owner_key] = connection
         if connection.read_only:

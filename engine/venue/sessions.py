@@ -17,7 +17,7 @@ from engine.fix.config import SessionSettings
 from engine.fix.dictionary import Dictionary, Use
 from engine.fix.message import FixMessage
 from engine.fix.state import SessionState
-from engine.kalshi.codec import encode_body, parse_logon
+from engine.kalshi.codec import BadField, encode_body, parse_logon
 from engine.kalshi.dictionary import VENUE_TAKES, venue_dictionary
 from engine.kalshi.messages import ApplicationMessage, BusinessMessageReject, ExecutionReport, Logon
 from engine.kalshi.signature import string_to_sign
@@ -204,6 +204,19 @@ def check_logon(
     venue: VenueConfig,
 ) -> Granted | str:
     """Check a Logon; return what it grants, or the Logout's Text(58)."""
+    try:
+        return _check_logon(message, gateway, keys, verify, venue)
+    except BadField as error:
+        return str(error)
+
+
+def _check_logon(
+    message: FixMessage,
+    gateway: Gateway,
+    keys: Mapping[str, VenueKey],
+    verify: Verify,
+    venue: VenueConfig,
+) -> Granted | str:
     sender, target = message.get(49) or "", message.get(56) or ""
     key = keys.get(sender)
     if target != gateway.name:
