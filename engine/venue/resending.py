@@ -11,7 +11,7 @@ from typing import Final
 
 from engine.common.clock import MS, Now
 from engine.errors import JournalError
-from engine.venue.retention import Retention
+from engine.venue.retention import Kept, Retention
 from engine.venue.sessions import Connection
 
 UNREAD_MAX: Final = 1 << 20  # bytes that wait for a reader before it gets more
@@ -41,23 +41,25 @@ class Resender:
     def advance(
         self, unsent: Callable[[str], int], log: Callable[[str, str], None], now: Now
     ) -> list[Connection]:
-        """Resend one piece more to everyone whose reader keeps up; return the connections that were written to."""
-        told = []
-        for link, connection in list(self._connections.items()):
-            acceptor, kept = connection.acceptor, connection.kept
-            if kept is None or not acceptor.resending:
-                del self._connections[link]
+        """Resend one piece more to the next connection whose reader keeps up; return whom was written to."""
+        for link in list(self._connections):
+            connection = self._connections.pop(link)
+            kept = connection.kept
+            if kept is None or not connection.acceptor.resending:
                 continue
-            if unsent(link) > UNREAD_MAX:
-                continue
-            told.append(connection)
-            try:
-                acceptor.go_on_resending(now, partial(self._retention.older, kept))
-            except JournalError as error:
-                log("error", f"{link}: a resend ends: {error}")
-                acceptor.give_up_resending("what was sent can't be read back", now)
-        if not self._connections:
-            self.due = None
-        else:
-            self.due = now.mono_ns if told else now.mono_ns + _AGAIN_NS
-        return told
+            self._connections[link] = connection  # behind the others
+            if unsent(link) <= UNREAD_MAX:
+                self._resend_piece(connection, kept, log, now)
+                self.due = now.mono_ns
+                return [connection]
+        self.due = now.mono_ns + _AGAIN_NS if self._connections else None
+        return []
+
+    def _resend_piece(
+        self, connection: Connection, kept: Kept, log: Callable[[str, str], None], now: Now
+    ) -> None:
+        try:
+            connection.acceptor.go_on_resending(now, partial(self._retention.older, kept))
+        except JournalError as error:
+            log("error", f"{connection.link}: a resend ends: {error}")
+            connection.acceptor.give_up_resending("what was sent can't be read back", now)

@@ -125,6 +125,31 @@ def test_others_are_served_between_the_pieces_and_new_messages_have_their_own_nu
     assert {**found, 2: ""} == {**original(heard), 2: ""}
 
 
+def test_several_resends_take_turns_a_piece_each(small):
+    """One step resends one piece, however many ask; and each of them gets all of its own."""
+    world = world_of()
+    heard = {"key-oe": [], "key-2": [], "key-other": []}
+    clients = {}
+    for key, told in heard.items():
+        clients[key], _ = rt(world, head="141=Y|", key=key)
+        fill(clients[key], 40, told, name=key)
+    for client in clients.values():
+        assert client.say("2", "7=1|16=0|") == []
+    got = {key: [] for key in heard}
+    told = []
+    while world.venue._resender.due is not None:
+        world.venue.on_deadline(world.now)
+        said = {key: client.heard() for key, client in clients.items()}
+        assert sum(bool(texts) for texts in said.values()) <= 1
+        for key, texts in said.items():
+            got[key] += texts
+            told += [key] if texts else []
+    assert len(set(told[:5])) == 3
+    assert {key: covered(texts, 1)[0] for key, texts in got.items()} == {
+        key: original(texts) for key, texts in heard.items()
+    }
+
+
 def test_a_reader_that_does_not_keep_up_is_waited_for(small):
     world = world_of()
     client, _ = rt(world, head="141=Y|")
