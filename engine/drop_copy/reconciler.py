@@ -15,6 +15,8 @@ copy: what the venue shows when it is asked. A third, the listener, is `listener
   a report that is being recovered and not yet on the tape, nor one of the session that drop copy has not shown yet,
   until that one has become a break of its own.
 * What is kept is bounded by that: the `overlap` confirmed reports before the watermark, and what is newer.
+* Where a report's CumQty told of fills that drop copy, swept whole, does not have (`fills_denied`), the venue contradicts
+  itself: a difference, until the fill comes after all.
 * **Position**: `position_watch`.
 * An operator who accepts a position (a POSITION event by OPERATOR) accepts what could not be proven before it: open
   breaks of that market and an open gap are explained, and after a gap the comparison begins anew behind that event.
@@ -23,6 +25,7 @@ copy: what the venue shows when it is asked. A third, the listener, is `listener
 
 from typing import Final
 
+from engine.common.fixed_point import QTY_TEXTS
 from engine.common.ids import SLOT_FOREIGN, slot_of
 from engine.drop_copy import breaks as brk
 from engine.drop_copy.beginnings import guesses
@@ -59,6 +62,10 @@ class Seen:
         self.event = event
         self.seen_ns = seen_ns
         self.confirmed = False
+
+
+def _denied_id(event: OrderEvent) -> str:
+    return f"{brk.DIFFERENT}-{event.order}"
 
 
 def _accepted(event: OrderEvent) -> str:
@@ -191,6 +198,8 @@ class Reconciler:
                     self.positions.on_trade(key, event)
         elif kind is EventKind.POSITION:
             self._on_position(event)
+        elif kind is EventKind.FILLS_DENIED:
+            self._on_denied(event)
         elif kind is EventKind.RESOLVED and event.source is Source.OPERATOR:
             self._accept_gap(event)
 
@@ -218,6 +227,8 @@ class Reconciler:
             else "the session brought it after all"
         )
         self.breaks.end(id_of(brk.MISSING_HERE, key), how, event.wall_ns)
+        if event.kind is EventKind.TRADE:
+            self.breaks.end(_denied_id(event), "a fill of it came after all", event.wall_ns)
         if self.listener is not None:
             self.listener.on_tape(key, event, mono_ns)
         if event.strategy == SLOT_FOREIGN and id_of(brk.FOREIGN, key) not in self._foreign_told:
@@ -244,6 +255,21 @@ class Reconciler:
                 cl_ord_id=event.cl_ord_id,
                 symbol=event.symbol,
                 text=f"an order of ours that the journal does not have: known from its {event.kind} only",
+            )
+        )
+
+    def _on_denied(self, event: OrderEvent) -> None:
+        if event.source is Source.OPERATOR:
+            return
+        self.breaks.note(
+            BreakNote(
+                break_id=_denied_id(event),
+                kind=brk.DIFFERENT,
+                status=brk.OPEN,
+                wall_ns=event.wall_ns,
+                cl_ord_id=event.cl_ord_id,
+                symbol=event.symbol,
+                text=f"the session's CumQty is more than the {QTY_TEXTS[event.cum_qty]} that drop copy shows",
             )
         )
 

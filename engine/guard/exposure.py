@@ -6,6 +6,8 @@ Rules that hold here:
   reservation by what order entry says. Nothing is ever dropped because time went by.
 * An order counts with what may still be filled. While a replace is unanswered it counts at the larger of old and new,
   in quantity and in money, each for itself. An order with an unknown outcome counts in full until the venue's word.
+* Fills that the venue's CumQty told of and that did not come (`missing_qty`) count as open at the order's price, also
+  when the order is over, until they are positions or denied. A live order's are within what may still be filled.
 * Every order and every fill counts on two lines, its strategy's and the account's in that market; every line counts in
   its scopes: the strategy's line in the strategy, the account's line in the market and in the account.
 * A scope's position is the sum over its lines of the worse side: what would be held if every open order of that side,
@@ -105,13 +107,23 @@ class Request(msgspec.Struct):
     asked: bool = False
 
 
+class Short(msgspec.Struct):
+    """Fills that are missing of an order that is over, as they are counted."""
+
+    side: int
+    line: Line
+    account: Line
+    qty: int
+    notional: int
+
+
 class Exposure:
     """All lines, orders and reservations. See the module.
 
     Attributes:
         markets: by symbol. orders: every ClOrdID of every order that is not over. requests: unanswered, by ClOrdID.
         reserved: requests without a tape event, by command key (unique over epochs), oldest first.
-        account: the account's scope. unknown: orders with an unknown outcome. foreign: events of orders not ours.
+        short: orders that are over and lack fills. account: the account's scope. unknown: orders with an unknown outcome. foreign: events of orders not ours.
     """
 
     def __init__(self, config: Config) -> None:
@@ -131,6 +143,7 @@ class Exposure:
         self.open: dict[str, Order] = {}
         self.requests: dict[str, Request] = {}
         self.reserved: dict[int, Request] = {}
+        self.short: dict[str, Short] = {}
         self.unknown = 0
         self.foreign = 0
         self._risk = config.risk.markets
@@ -280,9 +293,13 @@ class Exposure:
         if event.strategy == SLOT_FOREIGN:
             self.foreign += 1
         order = self.orders.get(event.order)
+        if self.short:
+            self._drop_short(event.order)
         if event.state in TERMINAL:
             if order is not None:
                 self._end(order)
+            if event.missing_qty:
+                self._add_short(event)
             return
         if order is None:
             order = self._adopt(event)
@@ -370,9 +387,8 @@ class Exposure:
             order.unknown_ns = event.wall_ns if event.state is OrderState.UNKNOWN else 0
         order.state = event.state
         order.price, order.qty, order.cum = event.price, event.qty, event.cum_qty
-        order.leaves = max(
-            event.leaves_qty, event.qty - event.cum_qty
-        )  # the larger: an order entry that counts less is no proof
+        # The largest: an order entry that counts less is no proof, and more may be filled than we know to be ordered.
+        order.leaves = max(event.leaves_qty, event.qty - event.cum_qty, event.missing_qty)
         order.order_id = event.order_id or order.order_id
         order.wall_ns = event.wall_ns
         cl_ord_id = event.cl_ord_id
@@ -458,6 +474,25 @@ class Exposure:
                 scope.gross -= order.counted_notional
         order.counted_qty = order.counted_notional = 0
 
+    def _add_short(self, event: OrderEvent) -> None:
+        line, qty = self.line(event.strategy, event.symbol), event.missing_qty
+        account = self.account_lines[event.symbol]
+        notional = qty * event.price * line.market.multiplier
+        self.short[event.order] = Short(event.side, line, account, qty, notional)
+        self._count_short(event.side, line, account, qty, notional)
+
+    def _drop_short(self, key: str) -> None:
+        short = self.short.pop(key, None)
+        if short is not None:
+            self._count_short(short.side, short.line, short.account, -short.qty, -short.notional)
+
+    @staticmethod
+    def _count_short(side: int, line: Line, account: Line, qty: int, notional: int) -> None:
+        for each in (line, account):
+            each.add_open(side, qty)
+            for scope in each.scopes:
+                scope.gross += notional
+
     # -- snapshots
 
     def rebuild(self, snapshot: OrdersSnapshot, epoch: int, *, fenced: bool) -> list[Request]:
@@ -483,6 +518,8 @@ class Exposure:
                 self.line(state.strategy, state.symbol).load(state)
         for event in snapshot.orders:
             if event.state in TERMINAL:
+                if event.missing_qty:
+                    self._add_short(event)
                 continue
             self._update(self._adopt(event), event)
             if event.kind in SUBMITS and event.request_id:
@@ -503,6 +540,7 @@ class Exposure:
         self.open.clear()
         self.requests.clear()
         self.reserved.clear()
+        self.short.clear()
         self.unknown = 0
 
     def _readopt_request(self, event: OrderEvent, epoch: int) -> None:

@@ -11,8 +11,8 @@ Of each market that is meant, in this order:
 
 Rules that hold here:
 
-* Nothing is sent unless the position is certain: known, not in doubt, no break, drop copy caught up, the tape complete,
-  no own order of the market open or with an unknown outcome. So nothing is ever sent twice, and never more than held.
+* Nothing is sent unless the position is certain: known, not in doubt, no break, no fill missing, drop copy caught up, the
+  tape complete, no own order of the market open or with an unknown outcome. So nothing is ever sent twice, and never more than held.
 * What is uncertain at the beginning is a refusal that changes nothing; what becomes so later is waited for.
 * Every wait ends: with CANCELS_NS for the cancels, with FLATTEN_NS for everything. A deadline ends the work and names
   what still was open; it never concludes anything about an order.
@@ -283,6 +283,9 @@ class Flattening:
         broken = market.doubt or self._doubts.broken.get(market.symbol, "")
         if broken:
             return broken
+        missing = sum(short.qty for short in self._exposure.short.values() if short.line.market is market)
+        if missing:
+            return f"fills of {_contracts(missing)} contracts are missing, which drop copy must bring"
         return "; ".join(self._gate.unreconciled(now))
 
     def _still_open(self, market: Market) -> str:

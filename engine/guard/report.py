@@ -144,6 +144,7 @@ class Report:
             "strategies": [msgspec.to_builtins(self._use(line)) for line in exposure.lines.values()],
             "workers": {worker.name: worker.state for worker in self._workers.by_peer.values()},
             "reserved": len(exposure.reserved),
+            "missing_fills": {key: short.qty for key, short in exposure.short.items()},
             "unknown": exposure.unknown,
             "foreign": exposure.foreign,
             "approved": commander.approved,

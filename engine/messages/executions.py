@@ -70,6 +70,9 @@ class EventKind(StrEnum):
     DONE_SILENTLY = (
         "done_silently"  # IOC/FOK without a cancel report (21007=N): the rest is gone by its terms
     )
+    FILLS_DENIED = (
+        "fills_denied"  # a CumQty told of more fills than we have; drop copy, swept whole, has no more
+    )
     POSITION = (
         "position"  # an opening or accepted position of a market: long_qty - short_qty is the new position
     )
@@ -104,6 +107,7 @@ class OrderEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
         trigger_ns: mono_ns of the bytes that caused the request (submit events).
         transact_ns: TransactTime(60), wall ns, 0 when absent.
         cost: money that a position of kind POSITION cost, signed as the position; 0 on every other kind.
+        missing_qty: how far the venue's CumQty was ahead of cum_qty: filled, but these fills are not here yet.
     """
 
     tape_no: int
@@ -148,6 +152,7 @@ class OrderEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     trigger_ns: int = 0
     transact_ns: int = 0
     cost: int = 0
+    missing_qty: int = 0
 
 
 class GroupState(StrEnum):
@@ -264,7 +269,8 @@ class OrdersSnapshot(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_d
     """Everything that is not over, as it was after `tape_no`; go on with the next number.
 
     Attributes:
-        orders: the newest event of each order that is not terminal.
+        orders: the newest event of each order that is not terminal; with strategy None also of each that is, and of
+            foreign ones, while fills of it are missing.
         positions: of each strategy and market; with strategy None also the account's.
     """
 

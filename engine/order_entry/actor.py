@@ -392,7 +392,7 @@ class OrderEntry(Actor):
             cost = self.ledger.positions.cost_of(symbol, qty)
             opening.set_position(self.desk, symbol, qty, cost, text, Source.OPERATOR, now)
         self.out.log("alert", f"gap {text}")
-        self.recovery.accept(f"{accept.who}: {accept.why}", now)
+        self.recovery.accept(f"{accept.who}: {accept.why}", now, accept.positions)
 
     def on_peer(self, channel: str, peer: str, event: PeerEvent, message: Any, now: Now) -> None:  # noqa: ARG002
         if event is PeerEvent.REFUSED:

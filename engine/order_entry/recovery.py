@@ -9,6 +9,10 @@ question without an answer is asked again; a refusal for another reason (a pause
 An operator's word (`accept`) can stand for the sweep, where drop copy can't complete one; never for the venue's.
 An order that was concluded and shows up open is UNKNOWN again (`orders.order`), and so is asked for again.
 
+Fills that a CumQty told of and that did not come are asked of drop copy too. The venue contradicts itself where a
+complete sweep does not bring them: only after DENIED_NS such a sweep is believed, with an alert, and nothing counts as
+missing any more. An operator who states the market's position, or accepts a gap, says the same at once.
+
 `Clearing` cancels everything that is open: at a lost guard and on the way down. The mass cancel goes first where the
 session has one; singles follow for what it did not reach (it may not know orders of an earlier connection). Both
 keep order entry's own pace, so that they never spend tokens that the account does not get.
@@ -16,12 +20,14 @@ keep order entry's own pace, so that they never spend tokens that the account do
 
 import heapq
 from collections import deque
+from collections.abc import Container
 from typing import Final
 
 from engine.common.clock import MS, SECOND, Now
+from engine.common.fixed_point import QTY_DECIMALS, format_fixed
 from engine.messages.executions import EventKind, OrderEvent, OrderState, Source
 from engine.order_entry.desk import Desk
-from engine.orders.order import Order
+from engine.orders.order import Order, denied
 
 ASK_AGAIN_NS: Final = 5 * SECOND
 RETRY_NS: Final = SECOND
@@ -31,6 +37,8 @@ MASS_GRACE_NS: Final = 300 * MS
 CANCEL_AGAIN_NS: Final = 2 * SECOND
 BREAK_GRACE_NS: Final = 30 * SECOND
 EVERYTHING: Final[frozenset[tuple[int | None, str]]] = frozenset({(None, "")})
+DENIED_NS: Final = 15 * SECOND
+"""As long as the venue may take to answer a request, its drop copy may take to show what its session told of."""
 UNANSWERED_NS: Final = 20 * SECOND
 """After so long a request without an answer on a whole session is in doubt; the venue may take 15 s to answer."""
 
@@ -47,10 +55,22 @@ class Ask:
         self.sweep = 0
 
 
+class Missing:
+    """Fills of an order that did not come: how much, the sweep that must bring them, since when it is known (mono_ns)."""
+
+    __slots__ = ("qty", "since_ns", "sweep")
+
+    def __init__(self, qty: int, sweep: int, since_ns: int) -> None:
+        self.qty = qty
+        self.sweep = sweep
+        self.since_ns = since_ns
+
+
 class Recovery:
-    """Finds out what became of UNKNOWN orders.
+    """Finds out what became of UNKNOWN orders, and of fills that did not come.
 
     Attributes:
+        short: orders of which fills are missing.
         sweep_wanted: see TapeBeat; begins above every value of an earlier life (`start`).
         sweep_done: the highest that a complete sweep satisfied.
         sweep_failed: the highest that an incomplete sweep was for.
@@ -61,6 +81,7 @@ class Recovery:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.asks: dict[str, Ask] = {}
+        self.short: dict[str, Missing] = {}
         self.gating: dict[str, None] = {}
         self.sweep_wanted = 0
         self.sweep_done = 0
@@ -84,6 +105,10 @@ class Recovery:
             answered_too: orders that the venue has acknowledged are in doubt as well.
         """
         self.sweep_wanted = now.wall_ns // MS
+        ledger = self.desk.ledger
+        kept = [order.event for order in (*ledger.orders.values(), *ledger.short.values())]
+        for event in (*kept, *ledger.foreign.values()):
+            self.follow_missing(event, now)
         self.doubt_all("order entry was restarted", now, answered_too=answered_too)
 
     def watch(self, event: OrderEvent) -> None:
@@ -123,6 +148,29 @@ class Recovery:
         """Have drop copy sweep; return the number that the sweep must reach."""
         self.sweep_wanted += 1
         return self.sweep_wanted
+
+    def follow_missing(self, event: OrderEvent, now: Now) -> None:
+        """Follow an event of an order of which fills are, or were, missing; one sweep is to bring them, unless more get lost."""
+        known = self.short.get(event.order)
+        qty = event.missing_qty
+        if not qty:
+            self.short.pop(event.order, None)
+        elif known is None or qty > known.qty:
+            self.short[event.order] = Missing(qty, self.want_sweep(), now.mono_ns)
+        else:
+            known.qty = qty
+
+    def _deny_missing(self, keys: list[str], text: str, source: Source, now: Now) -> None:
+        desk = self.desk
+        for key in keys:
+            order = desk.ledger.find(key)
+            event = order.event if order is not None else desk.ledger.foreign.get(key)
+            del self.short[key]
+            if event is None:
+                continue
+            missing = format_fixed(event.missing_qty, QTY_DECIMALS)
+            desk.out.log("alert", f"{key}: CumQty told of {missing} more than was filled; {text}")
+            desk.emit(denied(event, desk.ledger.numbers(event.strategy), now.wall_ns, text, source))
 
     def on_logon(self, now: Now) -> None:
         """Ask about everything in doubt, anew: what the last session was asked it won't answer any more."""
@@ -183,6 +231,13 @@ class Recovery:
             self.sweep_failed = max(self.sweep_failed, wanted)
             return
         self.sweep_done = max(self.sweep_done, wanted)
+        if self.short:
+            late = [
+                key
+                for key, missing in self.short.items()
+                if missing.sweep <= wanted and now.mono_ns - missing.since_ns >= DENIED_NS
+            ]
+            self._deny_missing(late, "drop copy shows no such fill", Source.RECOVERED, now)
         for ask in [ask for ask in self.asks.values() if 0 < ask.sweep <= wanted]:
             order = self.desk.ledger.orders[ask.order]
             self.desk.tell(
@@ -193,12 +248,21 @@ class Recovery:
                 source=Source.RECOVERED,
             )
 
-    def accept(self, why: str, now: Now) -> None:
+    def accept(self, why: str, now: Now, symbols: Container[str] = ()) -> None:
         """Conclude, on an operator's word, the orders that only a sweep keeps in doubt, and a sweep failed to tell.
 
         Of these the venue has said itself that they are not open. All others are asked for as before; without a session,
-        by which the venue could still speak, all are.
+        by which the venue could still speak, all are. Fills that a sweep failed to bring are not missing any more, nor
+        are those of a market whose position was stated (`symbols`).
         """
+        ledger = self.desk.ledger
+        given_up = []
+        for key, missing in self.short.items():
+            found = ledger.find(key)
+            event = found.event if found is not None else ledger.foreign.get(key)
+            if missing.sweep <= self.sweep_failed or (event is not None and event.symbol in symbols):
+                given_up.append(key)
+        self._deny_missing(given_up, f"accepted: {why}", Source.OPERATOR, now)
         if not self.desk.logged_on:
             if self.asks:
                 text = "no session, so no order is concluded: accept it again when the session is logged on"

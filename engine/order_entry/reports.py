@@ -5,7 +5,8 @@ Rules (venue.md section 4, design section 5):
 * an ExecID, in its one form, is taken once, whoever brings it; other content under it is alarmed; `-1;-1` is no key, and what has no key moves nothing: such a report of an
   order that is over is dropped, a Trade without a key is left to drop copy;
 * what can't be true (`plausible`) is not booked, and answers nothing: it is alarmed, and drop copy is to bring the truth.
-  A Trade whose CumQty is ahead of our sum is true: it counts by its LastQty, and drop copy is to bring what was lost;
+  A CumQty that is ahead of our sum is true: a Trade counts by its LastQty, what is missing is said (`missing_qty`), and
+  drop copy is to bring it;
 * a report belongs to the order that ClOrdID, OrigClOrdID or OrderID names, in this order; if none does, a ClOrdID of
   our layout makes it an order of that strategy that the journal had lost, any other makes it foreign;
 * `EXCHANGE_UNAVAILABLE` is no reject: the outcome is unknown. Nor is `ORDER_ALREADY_EXISTS`, because no ClOrdID is
@@ -141,9 +142,6 @@ class Reports:
         self.ending: dict[str, int] = {}
         self._contents: OrderedDict[str, Content] = OrderedDict()  # of recent ExecIDs
         self._refused: OrderedDict[str, None] = OrderedDict()  # ExecIDs of recent reports that can't be true
-        self._missing: OrderedDict[str, int] = (
-            OrderedDict()
-        )  # by order, how far the venue's CumQty was ahead of ours
 
     # -- execution reports
 
@@ -211,15 +209,6 @@ class Reports:
         if source is Source.SESSION:
             self.recovery.want_sweep()
 
-    def _watch_missing(self, event: OrderEvent, venue_cum_qty: int) -> None:
-        # Trades of the order before this one did not come; one sweep brings them, unless more get lost.
-        missing = venue_cum_qty - event.cum_qty
-        if missing <= 0:
-            self._missing.pop(event.order, None)
-        elif missing > self._missing.get(event.order, 0):
-            _keep_recent(self._missing, event.order, missing)
-            self.recovery.want_sweep()
-
     def _on_known(
         self, order: Order, kind: EventKind, report: ReportCopy, key: ExecKey, source: Source, now: Now
     ) -> None:
@@ -250,8 +239,8 @@ class Reports:
             text=text,
         )
         desk.emit(event)
-        if kind is EventKind.TRADE and source is Source.SESSION:
-            self._watch_missing(event, report.cum_qty)
+        if event.missing_qty or self.recovery.short:
+            self.recovery.follow_missing(event, now)
         if late:
             self._on_late(event, before, report)
         elif kind is EventKind.TRADE and event.cum_qty > order.worst_qty:
@@ -349,7 +338,19 @@ class Reports:
         )
         over = desk.ledger.find_closed(named)  # a report that comes after its order's end opens nothing
         state = _STATES.get(report.ord_status, OrderState.UNKNOWN) if over is None else over.state
-        self._stand_alone(kind, report, SLOT_FOREIGN, named, state, source, now)
+        known = desk.ledger.foreign.get(named)
+        last_qty = report.last_qty if kind is EventKind.TRADE else 0
+        if known is not None:
+            cum_qty, told = known.cum_qty + last_qty, known.cum_qty + known.missing_qty
+        elif over is not None or source is not Source.SESSION:
+            # Of one that is over nothing is missing; what drop copy does not show of one was before us.
+            cum_qty = told = report.cum_qty
+        else:
+            cum_qty, told = last_qty, 0
+        missing_qty = max(max(told, report.cum_qty) - cum_qty, 0)
+        self._stand_alone(
+            kind, report, SLOT_FOREIGN, named, state, source, now, cum_qty=cum_qty, missing_qty=missing_qty
+        )
 
     def _stand_alone(
         self,
@@ -360,49 +361,56 @@ class Reports:
         state: OrderState,
         source: Source,
         now: Now,
+        *,
+        cum_qty: int | None = None,
+        missing_qty: int = 0,
     ) -> None:
-        # An event of an order that is not kept: nothing of it is known but the report.
+        # An event of an order that is not kept: nothing of it is known but the report, and of a foreign one its fills.
         desk = self.desk
+        if cum_qty is None:
+            cum_qty = report.cum_qty
         trade = kind is EventKind.TRADE
         position, text = 0, ""
         if trade:
             position, text = self._position_after(report, report.symbol, report.side, source, now)
             desk.count.fills += 1
         tape_no, strategy_no = desk.ledger.numbers(strategy)
-        desk.emit(
-            OrderEvent(
-                tape_no=tape_no,
-                strategy=strategy,
-                strategy_no=strategy_no,
-                kind=kind,
-                state=state,
-                order=order,
-                wall_ns=now.wall_ns,
-                cl_ord_id=report.cl_ord_id,
-                order_id=report.order_id,
-                exec_id=report.exec_id,
-                symbol=report.symbol,
-                side=report.side,
-                price=report.price,
-                qty=report.leaves_qty + report.cum_qty,
-                cum_qty=report.cum_qty,
-                leaves_qty=report.leaves_qty,
-                last_px=report.last_px if trade else 0,
-                last_qty=report.last_qty if trade else 0,
-                fee=report.fee if trade else 0,
-                collateral=report.collateral,
-                long_qty=report.long_qty,
-                short_qty=report.short_qty,
-                position=position,
-                aggressor=report.aggressor,
-                trd_match_id=report.trd_match_id,
-                reason=report.reason,
-                text=text or report.text,
-                source=source,
-                late=strategy != SLOT_FOREIGN,
-                transact_ns=report.transact_ns,
-            )
+        event = OrderEvent(
+            tape_no=tape_no,
+            strategy=strategy,
+            strategy_no=strategy_no,
+            kind=kind,
+            state=state,
+            order=order,
+            wall_ns=now.wall_ns,
+            cl_ord_id=report.cl_ord_id,
+            order_id=report.order_id,
+            exec_id=report.exec_id,
+            symbol=report.symbol,
+            side=report.side,
+            price=report.price,
+            qty=report.leaves_qty + cum_qty + missing_qty,
+            cum_qty=cum_qty,
+            leaves_qty=report.leaves_qty,
+            last_px=report.last_px if trade else 0,
+            last_qty=report.last_qty if trade else 0,
+            fee=report.fee if trade else 0,
+            collateral=report.collateral,
+            long_qty=report.long_qty,
+            short_qty=report.short_qty,
+            position=position,
+            aggressor=report.aggressor,
+            trd_match_id=report.trd_match_id,
+            reason=report.reason,
+            text=text or report.text,
+            source=source,
+            late=strategy != SLOT_FOREIGN,
+            transact_ns=report.transact_ns,
+            missing_qty=missing_qty,
         )
+        desk.emit(event)
+        if missing_qty or self.recovery.short:
+            self.recovery.follow_missing(event, now)
 
     # -- refusals
 

@@ -5,7 +5,9 @@ so what is there after a restart is byte for byte what was there at the last com
 
 Memory is bounded: orders that are over are kept whole for a while, so that late reports find them; beyond that only
 their ids with strategy, order and state; the tape keeps its newest events; ExecIDs are kept for far longer than drop
-copy looks back. What falls out of these is only needed for reports that the venue can't send any more.
+copy looks back. What falls out of these is only needed for reports that the venue can't send any more. An order that is
+over while fills of it are missing is kept whole until they are here or denied. Of a foreign order the newest event is
+kept, until it is over and whole.
 """
 
 import hashlib
@@ -33,6 +35,7 @@ TAPE_KEPT: Final = 65_536
 CLOSED_KEPT: Final = 10_000
 CLOSED_IDS_KEPT: Final = 200_000
 EXEC_IDS_KEPT: Final = 1_000_000
+FOREIGN_KEPT: Final = 10_000
 REPLAY_PART: Final = 500
 
 _NOTHING: Final[deque[OrderEvent]] = deque(maxlen=0)
@@ -63,6 +66,8 @@ class Ledger:
         self.strategy_nos: dict[int, int] = {}
         self.orders: dict[str, Order] = {}
         self.unknown: dict[str, None] = {}
+        self.short: dict[str, Order] = {}  # over, and fills are missing
+        self.foreign: dict[str, OrderEvent] = {}
         self.positions = Positions(multipliers, exec_key)
         self.tape: deque[OrderEvent] = deque(maxlen=TAPE_KEPT)
         self._tape_of: dict[int, deque[OrderEvent]] = {}  # the same events by strategy
@@ -127,8 +132,8 @@ class Ledger:
             return
         if strategy != SLOT_FOREIGN:
             self._apply_to_order(event)
-        elif event.state in TERMINAL:
-            self._remember_closed((event.order,), Closed(strategy, event.order, event.state))
+        else:
+            self._apply_to_foreign(event)
 
     def _keep(self, event: OrderEvent) -> None:
         tape, tape_of = self.tape, self._tape_of
@@ -147,6 +152,17 @@ class Ledger:
         self._exec_order.append(exec_id)
         if len(exec_ids) > EXEC_IDS_KEPT:
             exec_ids.discard(self._exec_order.popleft())
+
+    def _apply_to_foreign(self, event: OrderEvent) -> None:
+        key, foreign = event.order, self.foreign
+        over = event.state in TERMINAL
+        if over:
+            self._remember_closed((key,), Closed(event.strategy, key, event.state))
+        foreign.pop(key, None)
+        if not over or event.missing_qty:
+            foreign[key] = event
+            if len(foreign) > FOREIGN_KEPT:
+                del foreign[next(iter(foreign))]
 
     def _apply_to_order(self, event: OrderEvent) -> None:
         key, state = event.order, event.state
@@ -167,6 +183,7 @@ class Ledger:
         if state not in TERMINAL and (before is None or before in TERMINAL):
             self.orders[key] = order
             self._closed.pop(key, None)
+            self.short.pop(key, None)
         order.apply(event, self.exec_key)
         by_id = self._by_id
         by_id[key] = order
@@ -189,7 +206,12 @@ class Ledger:
         self._remember_closed(
             order.ids, Closed(order.event.strategy, key, order.event.state, order.concluded)
         )
-        if again:
+        if order.event.missing_qty:
+            self.orders.pop(key, None)
+            self._closed.pop(key, None)
+            self.short[key] = order
+            return
+        if again and (not self.short or self.short.pop(key, None) is None):
             return
         self.orders.pop(key, None)
         self._closed[key] = order
@@ -230,6 +252,7 @@ class Ledger:
         closed_of = [left.setdefault(self._closed_ids[each], len(left)) for each in self._closed_order]
         open_orders = [place(order) for order in self.orders.values()]
         lately_closed = [place(order) for order in self._closed.values()]
+        short = [place(order) for order in self.short.values()]
         by_id = [(cl_ord_id, place(order)) for cl_ord_id, order in self._by_id.items()]
         by_order_id = [(order_id, place(order)) for order_id, order in self._by_order_id.items()]
         return SavedLedger(
@@ -239,6 +262,8 @@ class Ledger:
             open_orders=open_orders,
             unknown=list(self.unknown),
             lately_closed=lately_closed,
+            short=short,
+            foreign=list(self.foreign.values()),
             by_id=by_id,
             by_order_id=by_order_id,
             closed=[SavedClosed(*closed) for closed in left],
@@ -259,6 +284,8 @@ class Ledger:
         self.orders = {orders[no].event.order: orders[no] for no in saved.open_orders}
         self.unknown = dict.fromkeys(saved.unknown)
         self._closed = OrderedDict((orders[no].event.order, orders[no]) for no in saved.lately_closed)
+        self.short = {orders[no].event.order: orders[no] for no in saved.short}
+        self.foreign = {event.order: event for event in saved.foreign}
         self._by_id = {cl_ord_id: orders[no] for cl_ord_id, no in saved.by_id}
         self._by_order_id = {order_id: orders[no] for order_id, no in saved.by_order_id}
         self._closed_order = deque(saved.closed_ids)
@@ -290,15 +317,17 @@ class Ledger:
         return TapeReplay(events=events, strategy=strategy, more=from_no + len(events) <= last)
 
     def snapshot(self, strategy: int | None) -> OrdersSnapshot:
-        """Return everything that is not over, after the newest event."""
+        """Return everything that is not over, after the newest event; of everything, also what fills are missing of."""
         nos = self.strategy_nos
+        orders = [o.event for o in self.orders.values() if strategy is None or o.event.strategy == strategy]
+        if strategy is None:
+            orders += [order.event for order in self.short.values()]
+            orders += [event for event in self.foreign.values() if event.missing_qty]
         return OrdersSnapshot(
             tape_no=self.tape_no,
             strategy=strategy,
             strategies={str(slot): no for slot, no in nos.items() if strategy is None or slot == strategy},
-            orders=[
-                o.event for o in self.orders.values() if strategy is None or o.event.strategy == strategy
-            ],
+            orders=orders,
             positions=self.positions.states(strategy),
         )
 
@@ -309,6 +338,8 @@ class Ledger:
             sorted(self.strategy_nos.items()),
             [order.content() for order in self.orders.values()],
             [order.content() for order in self._closed.values()],
+            [order.content() for order in self.short.values()],
+            list(self.foreign.values()),
             list(self._closed_ids.items()),
             sorted((cl_ord_id, order.event.order) for cl_ord_id, order in self._by_id.items()),
             sorted((order_id, order.event.order) for order_id, order in self._by_order_id.items()),

@@ -21,6 +21,9 @@ or a rule that decides it from facts which do not depend on the order of arrival
 An order that is heard of before the journal has it (a journal was lost, another engine had it) begins as UNKNOWN.
 A key that is absent can't happen; asking for it is an error of ours and stops the process.
 
+Where the venue's CumQty is ahead of our sum, fills are missing (`missing_qty`): lost, or still to come, also of an order
+that is over. They stay missing until they are here, or until drop copy is known to have none (`fills_denied`).
+
 Facts are the sum of unique fills (CumQty is our own sum; OrderQty(38) is never computed from, venue.md 21008), whether
 the venue was ever heard to have the order, and the requests in flight. Terms (price, quantity, ClOrdID in force)
 follow the Replaced report with the highest ExecID, so that two of them in the wrong order end right.
@@ -34,6 +37,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from engine.common.ids import SLOT_FOREIGN
 from engine.messages.commands import CancelOrder, NewOrder, ReplaceOrder
 from engine.messages.executions import TERMINAL, EventKind, OrderEvent, OrderState, ReportCopy, Source
 from engine.orders.saved import SavedOrder
@@ -86,6 +90,7 @@ def _alive_rows() -> _Table:
     for state in _ALIVE:
         for kind in (*_PENDING, *requests, *_REFUSED, _K.NEW, _K.REPLACED):
             table[state, kind] = Rule.WORKING
+        table[state, _K.FILLS_DENIED] = Rule.WORKING
         table[state, _K.TRADE] = Rule.FILL
         table[state, _K.UNKNOWN] = _S.UNKNOWN
         for kind, end in _ENDS.items():
@@ -100,7 +105,7 @@ def _alive_rows() -> _Table:
 
 def _unknown_rows() -> _Table:
     table: _Table = {}
-    for kind in (*_PENDING, *_REFUSED, _K.CANCEL_SUBMITTED, _K.UNKNOWN):
+    for kind in (*_PENDING, *_REFUSED, _K.CANCEL_SUBMITTED, _K.UNKNOWN, _K.FILLS_DENIED):
         table[_S.UNKNOWN, kind] = _S.UNKNOWN
     table[_S.UNKNOWN, _K.NEW] = table[_S.UNKNOWN, _K.REPLACED] = Rule.HEARD
     table[_S.UNKNOWN, _K.TRADE] = Rule.HEARD_FILL
@@ -112,7 +117,7 @@ def _unknown_rows() -> _Table:
 
 def _over_rows() -> _Table:
     reports = (_K.NEW, _K.TRADE, _K.REPLACED, _K.CANCELED, _K.EXPIRED, _K.REJECTED)
-    kinds = (*reports, *_REFUSED, _K.CANCEL_SUBMITTED)
+    kinds = (*reports, *_REFUSED, _K.CANCEL_SUBMITTED, _K.FILLS_DENIED)
     stays: _Table = {(state, kind): Rule.STAYS for state in _OVER for kind in kinds}
     return stays | {(state, kind): Rule.OVERRULES for state in _CONCLUDED for kind in reports}
 
@@ -470,6 +475,7 @@ def reported(
     before = order.event
     late = before.state in TERMINAL
     cum_qty = before.cum_qty + (report.last_qty if kind is _K.TRADE else 0)
+    missing_qty = max(before.cum_qty + before.missing_qty, report.cum_qty) - cum_qty
     cl_ord_id, price, qty = before.cl_ord_id, before.price, before.qty
     requests = order.requests
     # A Trade is about no request, but one that names another ClOrdID than the one in force (a replace whose report is
@@ -507,6 +513,25 @@ def reported(
         source=source,
         late=late,
         position=position,
+        missing_qty=max(0, missing_qty),
+    )
+
+
+def denied(before: OrderEvent, numbers: Numbers, wall_ns: int, text: str, source: Source) -> OrderEvent:
+    """Return the event that an order, also a foreign one, has no more fills than we have, whatever CumQty said."""
+    foreign = before.strategy == SLOT_FOREIGN  # its quantity was what the venue said
+    return _carry(
+        before,
+        numbers,
+        wall_ns,
+        kind=_K.FILLS_DENIED,
+        state=before.state,
+        terms=(before.new_price, before.new_qty),
+        qty=before.qty - before.missing_qty if foreign else before.qty,
+        source=source,
+        text=text,
+        late=before.state in TERMINAL,
+        missing_qty=0,
     )
 
 
@@ -539,6 +564,7 @@ def heard_of(report: ReportCopy, strategy: int, order: str, wall_ns: int, *, reo
 _NO_REPORT: Final = ReportCopy(exec_id="", cl_ord_id="", exec_type="", ord_status="", symbol="", side=0)
 
 
+# The next event of the same order: what the order is stays, what happened is new.
 def _carry(
     before: OrderEvent,
     numbers: Numbers,
@@ -561,10 +587,9 @@ def _carry(
     position: int = 0,
     msg_seq_num: int = 0,
     trigger_ns: int = 0,
+    missing_qty: int | None = None,
 ) -> OrderEvent:
-    # The next event of the same order: what the order is stays, what happened is new.
-    total = before.qty if qty is None else qty
-    cum = before.cum_qty if cum_qty is None else cum_qty
+    total, cum = before.qty if qty is None else qty, before.cum_qty if cum_qty is None else cum_qty
     leaves, new_price, new_qty = (0, 0, 0) if state in TERMINAL else (max(total - cum, 0), *terms)
     return OrderEvent(
         tape_no=numbers[0],
@@ -608,6 +633,7 @@ def _carry(
         msg_seq_num=msg_seq_num,
         trigger_ns=trigger_ns,
         transact_ns=report.transact_ns,
+        missing_qty=before.missing_qty if missing_qty is None else missing_qty,
     )
 
 

@@ -58,6 +58,8 @@ class SavedLedger(msgspec.Struct, frozen=True, array_like=True):
     open_orders: list[int]
     unknown: list[str]
     lately_closed: list[int]
+    short: list[int]
+    foreign: list[OrderEvent]
     by_id: list[tuple[str, int]]
     by_order_id: list[tuple[str, int]]
     closed: list[SavedClosed]

@@ -205,6 +205,7 @@ class Order:
         side: 1 buy, 2 sell. qty: total, 1/100 contract. price: 1/10000 dollar.
         state: PENDING_GUARD, one of `OrderState`, REFUSED or CLOSED.
         leaves_qty, cum_qty: what is open and what is filled, 1/100 contract.
+        missing_qty: filled as well, by the venue's CumQty, but these fills were lost and are not in `position` yet.
         text: the venue's or the guard's last word about it (`POST_ONLY_CROSS`...).
     """
 
@@ -216,6 +217,7 @@ class Order:
         "id",
         "leaves_qty",
         "made_ns",
+        "missing_qty",
         "post_only",
         "price",
         "qty",
@@ -255,6 +257,7 @@ class Order:
         self.state: str = PENDING_GUARD
         self.leaves_qty = qty
         self.cum_qty = 0
+        self.missing_qty = 0
         self.text = ""
         self.request_id = ""  # of a cancel or replace that the tape hasn't answered
         self.request_kind = ""

@@ -167,6 +167,7 @@ class TapeReader:
         order.price = event.price
         order.cum_qty = event.cum_qty
         order.leaves_qty = event.leaves_qty
+        order.missing_qty = event.missing_qty
         order.text = event.text
         if order.request_id and (
             event.state in TERMINAL

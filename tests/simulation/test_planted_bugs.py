@@ -210,6 +210,11 @@ def forgets_an_unknown_order(patch):
     patch.setattr(Exposure, "_recount", wrong)
 
 
+def forgets_the_fills_that_cum_qty_tells_of(patch):
+    """An order that is over counts nothing, though fills of it were lost."""
+    patch.setattr(Exposure, "_add_short", lambda self, event: None)
+
+
 def does_not_limit_positions(patch):
     patch.setattr(MaxPosition, "check", lambda self, ask, way: None)
 
@@ -341,7 +346,7 @@ PLANTED = [
     (forgets_what_its_journal_could_not_take, {9}),
     (counts_a_fill_twice, {1}),
     (takes_a_pendings_exec_id_for_a_key, {1}),
-    (loses_a_recovered_fill, {0, 1, 4, 9}),
+    (loses_a_recovered_fill, {0, 1, 4, 8, 9}),
     (sends_an_order_again, {2}),
     (skips_the_journal, {2}),
     (ignores_epochs, {2}),
@@ -356,6 +361,7 @@ PLANTED = [
     (lets_a_worker_use_anothers_ids, {7}),
     (publishes_to_the_wrong_strategy, {7}),
     (forgets_an_unknown_order, {8}),
+    (forgets_the_fills_that_cum_qty_tells_of, {8}),
     (does_not_limit_positions, {8}),
     (does_not_limit_open_orders, {8}),
     (counts_a_replace_at_its_old_quantity, {8}),
@@ -379,6 +385,7 @@ RARE = {
     a_late_fill_reopens_its_order: 90,
     forgets_what_its_journal_could_not_take: 100,
     forgets_an_unknown_order: 90,
+    forgets_the_fills_that_cum_qty_tells_of: 90,
 }
 
 

@@ -152,6 +152,7 @@ class OrdersPass:
         self.totals: dict[tuple[int, str], Totals] = {}
         self.markets: dict[str, Market] = {}
         self.live: dict[str, OrderEvent] = {}
+        self.short: dict[str, OrderEvent] = {}  # of which fills are missing
         self.newest: list[Key] = []
         self.found: list[BreakNote] = []
         self.classes: dict[str, int] = {}
@@ -209,6 +210,10 @@ class OrdersPass:
             self.live.pop(event.order, None)
         else:
             self.live[event.order] = event
+        if event.missing_qty:
+            self.short[event.order] = event
+        elif self.short:
+            self.short.pop(event.order, None)
         if kind is EventKind.SUBMITTED:
             self._known[event.order] = None
             self.orders += self._begun

@@ -275,18 +275,11 @@ def _end_breaks(orders: OrdersPass, sweeps: SweepsPass, policy: str) -> list[Bre
     resting = [event for event in orders.live.values() if event.state is not OrderState.UNKNOWN]
     for event in [*unknown, *(resting if policy == "cancel" else [])]:
         kind = "an unknown outcome" if event.state is OrderState.UNKNOWN else f"state {event.state}"
-        found.append(
-            BreakNote(
-                break_id=f"order-{event.order}",
-                kind=brk.ORDER,
-                status=brk.OPEN,
-                wall_ns=orders.last_ns,
-                first_ns=event.wall_ns,
-                cl_ord_id=event.cl_ord_id,
-                symbol=event.symbol,
-                text=f"the run ended with the order in {kind}: {QTY_TEXTS[event.leaves_qty]} may rest at the venue",
-            )
-        )
+        text = f"the run ended with the order in {kind}: {QTY_TEXTS[event.leaves_qty]} may rest at the venue"
+        found.append(_order_break(f"order-{event.order}", event, text, orders.last_ns))
+    for event in orders.short.values():
+        text = f"by CumQty {QTY_TEXTS[event.missing_qty]} more were filled than the journal has"
+        found.append(_order_break(f"order-fills-{event.order}", event, text, orders.last_ns))
     since = sweeps.mark.wall_ns if sweeps.mark is not None else 0
     unconfirmed = sum(not sweeps.is_confirmed(key) for key in orders.newest)
     if unconfirmed and sweeps.complete:
@@ -298,6 +291,19 @@ def _end_breaks(orders: OrdersPass, sweeps: SweepsPass, policy: str) -> list[Bre
         text = f"the last sweep was not completed: {sweeps.last.reason or 'no reason given'}"
         found.append(_gap("gap-last-sweep", text, orders.last_ns, since))
     return found
+
+
+def _order_break(break_id: str, event: OrderEvent, text: str, wall_ns: int) -> BreakNote:
+    return BreakNote(
+        break_id=break_id,
+        kind=brk.ORDER,
+        status=brk.OPEN,
+        wall_ns=wall_ns,
+        first_ns=event.wall_ns,
+        cl_ord_id=event.cl_ord_id,
+        symbol=event.symbol,
+        text=text,
+    )
 
 
 def _gap(break_id: str, text: str, wall_ns: int, since_ns: int = 0) -> BreakNote:

@@ -6,8 +6,9 @@ from typing import Final
 import msgspec
 
 from engine.common.fixed_point import format_fixed, format_money
+from engine.common.ids import SLOT_FOREIGN
 from engine.messages.control import VenueAccount
-from engine.messages.executions import OrdersSnapshot
+from engine.messages.executions import TERMINAL, OrdersSnapshot
 from engine.runtime import journal
 from engine.runtime.factory import entry_types
 from engine.venue.records import Reported
@@ -34,7 +35,9 @@ def differences(truth: VenueAccount, ours: OrdersSnapshot) -> list[str]:
     fees = sum(p.fees for p in account.values())
     if fees != truth.fees:
         found.append(f"fees: {format_money(fees)}, the venue's {format_money(truth.fees)}")
-    mine = {(o.cl_ord_id, o.symbol, o.side, o.price, o.cum_qty, o.leaves_qty) for o in ours.orders}
+    found += [f"fills are missing of {o.order}" for o in ours.orders if o.missing_qty]
+    live = [o for o in ours.orders if o.state not in TERMINAL and o.strategy != SLOT_FOREIGN]
+    mine = {(o.cl_ord_id, o.symbol, o.side, o.price, o.cum_qty, o.leaves_qty) for o in live}
     theirs = {(o.cl_ord_id, o.symbol, o.side, o.price, o.cum_qty, o.leaves_qty) for o in truth.orders}
     found += [f"open here, not so at the venue: {order}" for order in sorted(mine - theirs)]
     found += [f"open at the venue, not so here: {order}" for order in sorted(theirs - mine)]

@@ -71,6 +71,7 @@ def _against_venue(world: VirtualWorld, order_entry: OrderEntry, venue: Venue, *
     found += [f"open here, not at the venue: {order}" for order in sorted(mine - theirs_open)]
     found += [f"open at the venue, not here: {order}" for order in sorted(theirs_open - mine)]
     found += [f"unknown: {order}" for order in ledger.unknown]
+    found += [f"fills are missing: {order}" for order in order_entry.recovery.short]
     return found
 
 
@@ -90,6 +91,7 @@ def _against_guard(order_entry: OrderEntry, guard: Guard) -> list[str]:
         event = ledger.orders[key].event if key in ledger.orders else None
         if event is not None and order.counted_qty != event.leaves_qty:
             found.append(f"guard: {key} counts {order.counted_qty}, LeavesQty is {event.leaves_qty}")
+    found += [f"guard: fills of {key} are missing" for key in exposure.short]
     found += [f"guard: {key} is still reserved" for key in exposure.reserved]
     found += [f"guard: {key} is still unanswered" for key in exposure.requests]
     if exposure.account.unacknowledged or exposure.unknown:

@@ -11,7 +11,8 @@ what they compare it with they add up themselves. So a fault in an actor's book-
     5  TokenBudget        the Write bucket is never overdrawn; orders leave the cancels' reserve alone
     6  HaltsHold          after a halt nothing new or replacing of its scope is approved or leaves
     7  OwnOrdersOnly      nobody touches or sees another strategy's orders; only the guard commands
-    8  WithinLimits       worst-case exposure is within every limit, by the venue's truth and by the guard's own orders
+    8  WithinLimits       worst-case exposure is within every limit, by the venue's truth and by the guard's own orders;
+                          what the guard counts covers what the venue has filled
     9  ReplayTrue         replaying a journal gives the state that was there, byte for byte
 """
 
@@ -450,7 +451,7 @@ class WithinLimits(Checker):
         self._foreign: dict[
             str, int
         ] = {}  # by market, how much of it others than the engine have traded in the account
-        self._venue_changed = False
+        self._venue_changed = self._guard_told = False
 
     def recorded(self, node: Node, entry: Any) -> None:  # noqa: ARG002
         if isinstance(entry, Reported):
@@ -463,10 +464,19 @@ class WithinLimits(Checker):
                     self._foreign[entry.report.symbol] = self._foreign.get(entry.report.symbol, 0) + signed
                 self._held[key] = self._held.get(key, 0) + (signed if entry.report.side == "1" else -signed)
 
+    def delivered(self, source: Node, target: Node, channel: str, message: Any) -> None:  # noqa: ARG002
+        if target.name == "guard" and isinstance(message, OrderEvent | TapeReplay | OrdersSnapshot):
+            self._guard_told = True
+
     def stepped(self, node: Node) -> None:
         if node.name == "venue" and self._venue_changed:
             self._venue_changed = False
             self._check_truth(node)
+        elif node.name == "guard" and self._guard_told:
+            self._guard_told = False
+            guard = node.actor
+            if isinstance(guard, Guard) and guard.gate.tape_synced:
+                self._check_covers(guard)
 
     def _check_truth(self, node: Node) -> None:
         # What rests at the venue and what was traded there, by the slots in the ClOrdIDs.
@@ -512,6 +522,18 @@ class WithinLimits(Checker):
             assert isinstance(guard, Guard), "only the guard approves"
             self._check_sums(guard, message.strategy, message.request)
 
+    def _check_covers(self, guard: Guard) -> None:
+        # What the venue has filled is a fill that the guard knows, or is within what it counts as open.
+        for (slot, symbol), line in guard.exposure.lines.items():
+            if slot < 0:
+                continue
+            truth, held = self._held.get((slot, symbol), 0), line.position.qty
+            low, high = held - line.open_sell, held + line.open_buy
+            self.check(
+                low <= truth <= high,
+                f"slot {slot} holds {truth} of {symbol} at the venue, the guard counts {low} to {high}",
+            )
+
     def _check_sums(self, guard: Guard, slot: int, request: NewOrder | ReplaceOrder) -> None:
         exposure = guard.exposure
         symbol = request.symbol
@@ -530,6 +552,10 @@ class WithinLimits(Checker):
                 opened.setdefault(id(line), [0, 0])[order.side - 1] += leaves
                 without.setdefault(id(line), [0, 0])[order.side - 1] += before
                 count[id(line)] = count.get(id(line), 0) + 1
+        for short in exposure.short.values():
+            for line in (short.line, short.account):
+                opened.setdefault(id(line), [0, 0])[short.side - 1] += short.qty
+                without.setdefault(id(line), [0, 0])[short.side - 1] += short.qty
         own = [line for line in exposure.lines.values() if line.strategy == slot]
         accounts = list(exposure.account_lines.values())
         for scope, lines in (

@@ -414,3 +414,28 @@ def test_an_order_without_a_submission_is_missing_only_on_a_tape_that_was_read_f
     rest.on_event(event(515, "5;1", order="018fffff-0000-8001-8000-000000000001"), 0)
     assert [note.kind for note in whole.breaks.open.values()] == ["missing_order"]
     assert not rest.breaks.open
+
+
+def test_fills_that_drop_copy_does_not_have_though_cum_qty_told_of_them_are_a_difference():
+    """Open until the fill comes after all, explained by an operator's word about the position."""
+    for last in ("trade", "position"):
+        reconciler = Reconciler(10, 30 * SECOND)
+        over = {"state": OrderState.CANCELED, "late": True}
+        reconciler.on_event(event(1, "", EventKind.SUBMITTED), 0)
+        denied = event(2, "", EventKind.FILLS_DENIED, source=Source.RECOVERED, cum_qty=200, **over)
+        reconciler.on_event(denied, 0)
+        (note,) = reconciler.breaks.open.values()
+        assert (note.kind, note.severity, note.break_id) == ("different", "critical", f"different-{OURS}")
+        assert note.text == "the session's CumQty is more than the 2.00 that drop copy shows"
+        if last == "trade":
+            reconciler.on_event(event(3, "1;9", source=Source.RECOVERED, **over), 0)
+        else:
+            said = {"position": 800, "long_qty": 800, "short_qty": 0, "source": Source.OPERATOR}
+            reconciler.on_event(event(3, "", EventKind.POSITION, **said), 0)
+        assert not reconciler.breaks.open
+
+
+def test_an_operator_who_gives_fills_up_opens_nothing():
+    reconciler = Reconciler(10, 30 * SECOND)
+    reconciler.on_event(event(1, "", EventKind.FILLS_DENIED, source=Source.OPERATOR), 0)
+    assert not reconciler.breaks.open

@@ -387,3 +387,26 @@ def test_a_break_is_remembered_over_a_restart_and_ends_with_a_stated_position(ma
 def test_a_market_that_is_not_there_is_refused(account):
     account.flatten("DOGE")
     assert not account.reply.ok and account.reply.text == "there is no market DOGE"
+
+
+def test_flatten_waits_for_fills_that_are_missing(account):
+    """What is held can't be known: it is refused at the beginning, and waited for when it happens on the way."""
+    rig = account.rig
+    rig.hold(700)
+    gone = rig.rest(qty=300, price=99_00)
+    rig.end(gone, missing_qty=300)
+    account.flatten()
+    assert not account.sent and not account.reply.ok
+    assert "fills of 3.00 contracts are missing" in account.reply.text
+    rig.end(gone, "fills_denied", "CANCELED", late=True)
+    account.emitted.clear()
+    resting = rig.rest(qty=300, price=99_00)
+    account.flatten()
+    account.cancelling(resting)
+    rig.end(resting, missing_qty=300)
+    account.wait(100)
+    assert not account.sent and account.reply is None
+    rig.event("trade", "CANCELED", resting.request.cl_ord_id, cum_qty=300, last_qty=300, last_px=99_00, late=True,
+              exec_id="7;7", source="recovered", **rig.terms(resting))  # fmt: skip
+    account.wait(100)
+    assert [approved.request.qty for approved in account.sent] == [1000]

@@ -366,3 +366,15 @@ def test_a_run_that_is_over_may_leave_nothing_unexplained():
     ]
     assert ids(good_run(), failed, "cancel") == ["gap-last-sweep"]
     assert ids(good_run(), failed, "") == []
+
+
+def test_fills_that_are_missing_at_the_end_are_a_break():
+    """CumQty told of them, the journal does not have them; made whole, there is none."""
+    short = good_run().submit("c").add(EventKind.CANCELED, OrderState.CANCELED, "c", missing_qty=300)
+    (found,) = build_report(short.events, swept(8, "9;1"), ended="leave").break_list
+    assert (found.break_id, found.text) == (
+        "order-fills-c",
+        "by CumQty 3.00 more were filled than the journal has",
+    )
+    short.trade("c", "8;1", qty=300, state=OrderState.CANCELED, source=Source.RECOVERED)
+    assert "order-fills-c" not in ids(short, swept(9, "9;1"), "leave")
