@@ -67,6 +67,7 @@ from engine.messages.commands import (
     EpochAccepted,
     GroupAnswer,
     GuardBeat,
+    MassCancel,
     NewOrder,
     NotAccepted,
     ReplaceOrder,
@@ -200,8 +201,8 @@ class Guard(Actor):
             EpochAccepted: following.on_epoch_accepted,
             NotAccepted: following.on_not_accepted,
             GroupAnswer: self.groups.on_answer,
-            TopOfBook: feeds.on_top,
-            BookSnapshot: feeds.on_book,
+            TopOfBook: feeds.on_prices,
+            BookSnapshot: feeds.on_prices,
             FeedBeat: feeds.on_beat,
             MarketState: feeds.on_market_state,
             ReconciliationStatus: self._on_reconciliation,
@@ -469,6 +470,8 @@ class Guard(Actor):
                 self.following.tell_lost(
                     request, "queue", "order entry's queue is full, or it isn't there", now
                 )
+            elif isinstance(message.request, MassCancel):
+                self.budget.returned(message.request.cl_ord_id)
         elif isinstance(message, AcceptGap):
             self.out.log("alert", "the accepted gap did not reach order entry: say it again")
         elif not isinstance(message, GuardBeat):

@@ -4,6 +4,7 @@ Rules that hold here:
 
 * Exposure is keyed by ClOrdID. An approval reserves at once; the first tape event about its ClOrdID replaces the
   reservation by what order entry says. Nothing is ever dropped because time went by.
+* A request that is on no tape yet outlives its order: order entry refuses it, and only then is it answered.
 * An order counts with what may still be filled. While a replace is unanswered it counts at the larger of old and new,
   in quantity and in money, each for itself. An order with an unknown outcome counts in full until the venue's word.
 * Fills that the venue's CumQty told of and that did not come (`missing_qty`) count as open at the order's price, also
@@ -269,7 +270,7 @@ class Exposure:
         self._answered(request)
         if request.kind == "new":
             self._remove(order)
-        elif request.kind == "replace" and order.replace_id == request.cl_ord_id:
+        elif order.replace_id == request.cl_ord_id and self.open.get(order.order) is order:
             self._end_replace(order)
 
     # -- the tape
@@ -457,7 +458,7 @@ class Exposure:
             return
         for cl_ord_id in tuple(order.pending):
             request = self.requests.get(cl_ord_id)
-            if request is not None and request.order is order:
+            if request is not None and request.order is order and (request.seen or request.kind == "new"):
                 self._answered(request)
         self.orders.pop(order.order, None)
         for cl_ord_id in order.ids:
@@ -573,8 +574,10 @@ class Exposure:
             order = old
         else:
             found = self.open.get(old.order)
-            if found is None:
-                return True  # its order is over: nothing is in flight any more
+            if found is None:  # its order is over: order entry's refusal is still to come
+                self.requests[request.cl_ord_id] = self.reserved[request.no] = request
+                self._count_unacknowledged(old, 1)
+                return True
             order = request.order = found
         self._take_request(request)
         if request.kind == "replace":

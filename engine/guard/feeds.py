@@ -43,25 +43,22 @@ class Feeds:
         self._asked_ns = now.mono_ns
         self._out.send("md.ask", BookRequest(symbols=symbols or []))
 
-    def on_top(self, _peer: str, top: TopOfBook, now: Now) -> None:
-        """Take best prices in."""
-        market = self._exposure.markets.get(top.symbol)
-        self._heard(top.feed, now)
+    def on_prices(self, _peer: str, told: TopOfBook | BookSnapshot, now: Now) -> None:
+        """Take best prices in, or a whole book."""
+        market = self._exposure.markets.get(told.symbol)
+        self._heard(told.feed, now)
         if market is None:
             return
         mark, usable = market.mark, market.usable
-        market.apply_top(top, now.mono_ns)
-        self._after(mark != market.mark, usable is not market.usable, now)
-
-    def on_book(self, _peer: str, book: BookSnapshot, now: Now) -> None:
-        """Take a whole book in."""
-        market = self._exposure.markets.get(book.symbol)
-        self._heard(book.feed, now)
-        if market is None:
-            return
-        mark, usable = market.mark, market.usable
-        market.apply_snapshot(book, now.mono_ns)
-        self._after(mark != market.mark, usable is not market.usable, now)
+        if type(told) is TopOfBook:
+            market.apply_top(told, now.mono_ns)
+        else:
+            assert type(told) is BookSnapshot, "nothing else tells prices"
+            market.apply_snapshot(told, now.mono_ns)
+        if mark != market.mark:
+            self._losses.check(now)
+        if usable is not market.usable:
+            self._settle(now)
 
     def on_market_state(self, _peer: str, message: MarketState, now: Now) -> None:
         """Take a market's state in."""
@@ -94,9 +91,3 @@ class Feeds:
         if feed != self._feed:  # market_data started anew
             self._feed = feed
             self.ask_books(now)
-
-    def _after(self, moved: bool, turned: bool, now: Now) -> None:
-        if moved:
-            self._losses.check(now)
-        if turned:
-            self._settle(now)

@@ -130,9 +130,7 @@ class Following:
         else:  # by its id, which a worker may have used again since
             request = exposure.requests.get(message.cl_ord_id)
         if request is None or request.seen or request.epoch != message.epoch:
-            if (
-                slot_of(message.cl_ord_id) == SLOT_OPERATOR
-            ):  # a mass cancel, or a cancel of an order that is over
+            if slot_of(message.cl_ord_id) == SLOT_OPERATOR:  # a mass cancel, which reserves nothing
                 self._budget.returned(message.cl_ord_id)
             return
         exposure.release(request)

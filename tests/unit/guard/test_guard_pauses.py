@@ -175,8 +175,9 @@ def test_before_the_weekly_window_orders_stop_and_what_rests_is_cancelled(window
     rig.take()
     go(rig, rig.begin - 60 * 10**9)
     assert rig.guard.gate.state == "PAUSED" and "maintenance begins at" in rig.guard.gate.reasons[0]
-    assert [c.orig_cl_ord_id for c in cancels(rig)] == [order.request.cl_ord_id]
-    rig.end(order)
+    (cancel,) = cancels(rig)
+    assert cancel.orig_cl_ord_id == order.request.cl_ord_id
+    rig.end(order, request_id=cancel.cl_ord_id)
     go(rig, rig.end_ns - 1)
     assert "maintenance is on until" in rig.guard.gate.reasons[0]
     go(rig, rig.end_ns)
