@@ -20,6 +20,7 @@ import hashlib
 import os
 import pwd
 import resource
+import shutil
 import stat
 import tempfile
 from typing import Final, NamedTuple
@@ -129,6 +130,12 @@ def make_doors_directory(run_dir: str) -> None:
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise RunDirError(f"{path}: is not a directory of yours; the workers' sockets can't be put there")
     os.chmod(path, 0o711)  # noqa: S103 - others pass through to a socket of theirs, and see no names
+
+
+def remove_doors(run_dir: str) -> None:
+    """Take the doors away at the end of an engine, so that /run does not fill up with those of engines that are no more."""
+    with contextlib.suppress(OSError):
+        shutil.rmtree(doors_directory(run_dir))
 
 
 def give(door: Door, channel: str) -> None:

@@ -194,6 +194,8 @@ class Supervisor:
             for number, handler in previous.items():
                 signal.signal(number, handler)
             self._bus.close()
+            if self._doors:
+                security.remove_doors(self.run_dir)
             self.alerts.close()
             self._sampler.close()
         return self.exit_code

@@ -1,7 +1,7 @@
 """Commands between real processes: none arrives stale, none twice, none from a guard that was replaced.
 
 One engine. Order entry is stopped while orders queue; the guard is killed while approvals are under way; commands as they
-were recorded are sent again, by a peer that takes the guard's name after its death.
+were recorded are sent again, by a peer that takes the guard's name, seal and all, after its death.
 """
 
 import os
@@ -11,10 +11,11 @@ import time
 
 import msgspec
 import pytest
+import zmq
 from integration.harness import FAST, assert_equal_to_venue, wait_for
 
-from engine.bus.sockets import tool_socket
-from engine.messages.commands import Approved, GuardHello, NewOrder, NotAccepted
+from engine.bus.sockets import endpoint, seal_of
+from engine.messages.commands import Approved, CommandAnswer, GuardHello, NewOrder, NotAccepted
 from engine.order_entry.records import OrderJournalEntry
 
 EXPIRY_MS = 300
@@ -112,14 +113,21 @@ def test_a_recorded_command_that_is_sent_again_is_refused(engine):
     pid = engine.child("guard").pid
     os.kill(engine.process.pid, signal.SIGSTOP)  # or another guard would be there at once
     os.kill(pid, signal.SIGKILL)
-    bus = tool_socket(engine.run, "oe.orders", "guard")
+    context = zmq.Context()
+    peer = context.socket(zmq.DEALER)
 
     def refused(command):
-        answer = bus.request(command, lambda a: isinstance(a, NotAccepted) and a.no == command.no, 3000)
-        assert answer is not None, command
-        return answer.reason
+        peer.send(msgspec.msgpack.encode(command))
+        deadline = time.monotonic() + 10
+        while peer.poll(max(int((deadline - time.monotonic()) * 1000), 0)):
+            answer = msgspec.msgpack.decode(peer.recv(), type=CommandAnswer)
+            if isinstance(answer, NotAccepted) and answer.no == getattr(command, "no", 0):
+                return answer.reason
+        raise AssertionError(f"no answer to {command}")
 
     try:
+        peer.setsockopt(zmq.ROUTING_ID, b"guard" + seal_of(engine.run))
+        peer.connect(endpoint(engine.run, "oe.orders"))
         soon = time.monotonic_ns() + 5_000_000_000
         recorded = Approved(epoch=epoch - 1, no=3, expires_ns=soon, strategy=1, request=again)
         assert refused(recorded) == "epoch"
@@ -129,13 +137,12 @@ def test_a_recorded_command_that_is_sent_again_is_refused(engine):
         assert refused(old) == "expired"
         used = msgspec.structs.replace(recorded, epoch=epoch, no=high + 1)
         assert refused(used) == "duplicate"
-        assert (
-            bus.request(GuardHello(epoch=epoch - 1), lambda a: isinstance(a, NotAccepted), 3000) is not None
-        )
+        assert refused(GuardHello(epoch=epoch - 1)) == "epoch"
         stale = msgspec.structs.replace(recorded, epoch=epoch - 1, no=high + 2, request=fresh)
         assert refused(stale) == "epoch"
     finally:
-        bus.close()
+        peer.close(0)
+        context.term()
         os.kill(engine.process.pid, signal.SIGCONT)
     engine.until_trading(30)
     sent = [event.order for _, event in events(engine, begin) if event.kind == "submitted"]

@@ -142,7 +142,9 @@ def test_connections_that_say_nothing_are_cut_off_and_end_nobody(engine):
 @root
 def test_it_ends_in_safe_order_and_clean(engine):
     engine.interrupt()
+    assert os.path.isdir(doors_directory(engine.run))
     assert engine.wait(30) == 0, engine.said[-3000:]
+    assert not os.path.exists(doors_directory(engine.run))
 
 
 @root
