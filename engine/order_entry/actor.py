@@ -203,6 +203,7 @@ class OrderEntry(Actor):
         if not goes_on:
             self._tell_of_left()
         self.recovery.start(now, answered_too=not goes_on)
+        self.reports.start(now)
         self.groups.start(now)
         if client is not None:
             client.start(now)
@@ -542,8 +543,8 @@ class OrderEntry(Actor):
         if client is not None and client.deadline is not None and now.mono_ns >= client.deadline:
             self._on_events(client.on_deadline(now), now)
         self._watch_guard(now)
-        self.reports.tick(now)
         if self._settled(now):
+            self.reports.tick(now)
             self.recovery.tick(now)
         self.clearing.tick(now)
         self.groups.tick(now)
@@ -581,7 +582,7 @@ class OrderEntry(Actor):
         deadline = self._beat_ns
         for due in (
             client.deadline if client is not None else None,
-            self.reports.due(),
+            self.reports.due() if settled else None,
             self.recovery.due() if settled else None,
             self.clearing.due(),
             self.groups.due(),

@@ -509,6 +509,12 @@ class Reports:
 
     # -- orders that end without a word (21007=N)
 
+    def start(self, now: Now) -> None:
+        """Begin a life: of what the venue had acknowledged before it may say nothing more."""
+        for key, order in self.desk.ledger.orders.items():
+            if self._silent_end and order.event.tif in ("3", "4") and not self.desk.is_unknown(order):
+                self.ending[key] = now.mono_ns + SILENT_END_NS
+
     def _watch_silent_end(self, event: OrderEvent, now: Now) -> None:
         if event.leaves_qty == 0:
             self.ending.pop(event.order, None)
@@ -521,7 +527,10 @@ class Reports:
         return next(iter(self.ending.values()), None)
 
     def tick(self, now: Now) -> None:
-        """End IOC and FOK orders that the venue will say nothing more of: by their terms the rest is gone."""
+        """End IOC and FOK orders that the venue will say nothing more of: by their terms the rest is gone.
+
+        Only while nothing that the venue has said can be on its way: a silence on no session says nothing.
+        """
         while self.ending:
             key, due = next(iter(self.ending.items()))
             if due > now.mono_ns:

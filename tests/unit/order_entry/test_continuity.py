@@ -5,6 +5,7 @@ import pytest
 
 from engine.fix.events import Renumbered, ResendAsked
 from engine.fix.snapshot import SessionSnapshot
+from engine.messages.commands import GuardHello
 from engine.order_entry.continuity import SENT_KEPT, fingerprint
 from engine.order_entry.records import OrderJournalEntry, SentRequest, SessionNumbers
 
@@ -216,3 +217,51 @@ def test_the_numbers_are_in_a_snapshot_of_the_state(rt, make_rig):
     again.logon()
     again.feed(ResendAsked(3, 3, 3))
     assert (again.state(resting), again.state(pending)) == ("NEW", "NOT_SENT")
+
+
+SILENT = {**RT, "enable_ioc_cancel_report": False}
+
+
+@pytest.fixture
+def silent(make_rig):
+    """As `rt`, where an IOC order without a cancel report has been filled in part."""
+    rig = make_rig(session=SILENT).up()
+    rig.client.began_anew = False
+    rig.ioc = rig.new(tif="3")
+    rig.fill(rig.ioc, 300)
+    rig.oe.on_drained(rig.now)
+    return rig
+
+
+def test_an_ioc_that_ends_without_a_word_ends_after_a_restart_too(silent):
+    """21007=N: the venue says nothing more of it, whoever has died meanwhile."""
+    again = silent.restarted(session=SILENT)
+    again.oe.start(again.now)
+    again.guard(GuardHello(epoch=1))
+    again.client.began_anew = False
+    again.logon()
+    again.wait(5_000)
+    assert again.kinds[-1] == "done_silently CANCELED"
+
+
+@pytest.mark.parametrize("restart", [True, False])
+def test_no_order_ends_silently_before_the_retransmission_is_through(silent, restart):
+    """What it was filled meanwhile may be on its way: a silence on no session says nothing."""
+    rig = silent
+    if restart:
+        rig = silent.restarted(session=SILENT)
+    rig.client.caught_up = rig.client.began_anew = False
+    if restart:
+        rig.oe.start(rig.now)
+        rig.guard(GuardHello(epoch=1))
+    else:
+        rig.drop()
+    rig.wait(3_000)
+    assert rig.state(silent.ioc) == "PARTIALLY_FILLED"
+    rig.logon()
+    rig.wait(3_000)
+    assert rig.state(silent.ioc) == "PARTIALLY_FILLED"
+    rig.fill(silent.ioc, 200)
+    rig.client.caught_up = True
+    rig.wait(3_000)
+    assert rig.kinds[-1] == "done_silently CANCELED" and rig.tape[-1].cum_qty == 500
