@@ -35,10 +35,10 @@ _HANDSHAKE_MS = 2000  # who connects and says nothing is cut off after so long
 Again = zmq.Again
 NOBLOCK: Final = int(zmq.NOBLOCK)
 SNDMORE: Final = int(zmq.SNDMORE)
-EVENTS: Final = int(zmq.EVENTS)
 RCVMORE: Final = int(zmq.RCVMORE)
 UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 """What bytes that are no message raise: the wrong shape, text that isn't UTF-8, nesting without end."""
+_poll: Final = zmq.zmq_poll
 _send: Final = zmq.backend.Socket.send  # the sugared method above it only adds options that are not used here
 
 
@@ -94,9 +94,10 @@ class BusSocket:
     """One end of one channel.
 
     Attributes:
-        lazy: read before something else is handled, and when idle. idle: read only when idle.
+        idle: read only when idle.
         fd: the descriptor to poll. readable: whether this end ever receives.
         meter: of a ROUTER, who may send how much. discarding: what `receive` gave last was thrown away undecoded.
+        known: (peer, type of message) that were found to be allowed.
         doors: by peer, the sockets that it is reached by instead of this one; of a PUB socket, those that give a peer its
             own topics only. topics: what this one gives, where not everything.
     """
@@ -105,6 +106,7 @@ class BusSocket:
         "_decode",
         "_encode",
         "_is_published",
+        "_polled",
         "_routed_binder",
         "_zmq",
         "channel",
@@ -112,7 +114,7 @@ class BusSocket:
         "doors",
         "fd",
         "idle",
-        "lazy",
+        "known",
         "meter",
         "name",
         "pattern",
@@ -132,14 +134,15 @@ class BusSocket:
     ) -> None:
         self.meter = meter if meter is not None else Meter()
         self.discarding = False
+        self.known: set[tuple[str, type]] = set()
         self.doors: dict[str, BusSocket] = {}
         self.topics: tuple[str, ...] = ()
         self.channel = channel
         self.name = channel.name
         self.pattern = channel.pattern
-        self.lazy = role in channel.lazy
         self.idle = role in channel.idle
         self._zmq = socket
+        self._polled = [(socket, int(zmq.POLLIN))]
         self._is_published = channel.pattern is Pattern.PUBSUB
         self._routed_binder = binder and channel.pattern is Pattern.ROUTED
         self._encode = msgspec.msgpack.Encoder().encode
@@ -150,8 +153,8 @@ class BusSocket:
         self.sent = False
 
     def waiting(self) -> bool:
-        """Whether something can be received now; far cheaper than a receive that fails."""
-        return self._zmq.get(EVENTS) & 1 == 1  # type: ignore[operator]
+        """Whether something can be received now; far cheaper than a receive that fails, or than asking for EVENTS."""
+        return bool(_poll(self._polled, 0))
 
     def receive(self) -> tuple[str, Any]:
         """Return (peer, message); message is None when the bytes are no message of this channel, or were not looked at

@@ -6,14 +6,16 @@ time-outs. Cores never read a clock: `Now` is handed to them.
 
 import calendar
 import re
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 MS: Final = 1_000_000
 SECOND: Final = 1_000_000_000
 _FIX_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?", re.ASCII)
 
 
-class Now(NamedTuple):
+class Now(msgspec.Struct, frozen=True, gc=False):
     """One instant: wall clock and monotonic clock, both in ns."""
 
     wall_ns: int

@@ -30,8 +30,6 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         up: what connectors send to the binder (None on PUB/SUB).
         down: what the binder sends to connectors.
-        lazy: roles that read it before they handle something else, and when idle: their wake-up is not on the path from
-            tick to order, and what they read is only needed when something else happens.
         idle: roles that read it only when idle (or after 10 ms): what is some ms old serves them as well.
         topics: topic prefixes that a role subscribes to, when not all (`{symbol}` and `{slot}` are filled in).
         high_water: messages that a queue holds; a PUB drops beyond, a DEALER or ROUTER refuses.
@@ -45,7 +43,6 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     connected_by: tuple[str, ...]
     up: Union = None
     down: Union
-    lazy: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
     topics: dict[str, tuple[str, ...]] = {}
     high_water: int = 100_000
@@ -113,7 +110,6 @@ CHANNELS: Final = {
             bound_by="order_entry",
             connected_by=("guard", "strategy", "drop_copy", "tool"),
             down=executions.TapeMessage,
-            lazy=("guard",),
             idle=("drop_copy",),
             topics={"strategy": ("slot.{slot}", "beat")},
             carries="every order event, numbered without gaps; a beat with the last number when idle",

@@ -144,8 +144,10 @@ class Continuity:
         for seq in reversed(desk.sent):
             if seq < first:
                 break
-            msg_type, request_id, order, _ = desk.sent[seq]
-            sent.append(SentRequest(seq=seq, msg_type=msg_type, request_id=request_id, order=order))
+            each = desk.sent[seq]
+            sent.append(
+                SentRequest(seq=seq, msg_type=each.msg_type, request_id=each.request_id, order=each.order)
+            )
         entry = SessionNumbers(
             session=self._session,
             wall_ns=now.wall_ns,

@@ -6,7 +6,9 @@ Reject(35=3) and BusinessMessageReject(35=j) name nothing else (venue.md section
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from engine.common.actor import LinkEvent, Outbox
 from engine.common.clock import Now
@@ -59,7 +61,7 @@ def trigger_of(request: NewOrder | CancelOrder | ReplaceOrder, now: Now) -> int:
     return trigger_ns if 0 < trigger_ns <= now.mono_ns else 0
 
 
-class Sent(NamedTuple):
+class Sent(msgspec.Struct, frozen=True, gc=False):
     """A request on the wire that nothing has answered yet."""
 
     msg_type: str

@@ -14,9 +14,10 @@ import hashlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
+from msgspec.structs import astuple
 
 from engine.common.ids import SLOT_FOREIGN
 from engine.messages.executions import (
@@ -41,7 +42,7 @@ REPLAY_PART: Final = 500
 _NOTHING: Final[deque[OrderEvent]] = deque(maxlen=0)
 
 
-class Closed(NamedTuple):
+class Closed(msgspec.Struct, frozen=True, gc=False):
     """What is remembered of an order that is over, by each of its ids; a foreign one's by the key of its events.
 
     `concluded`: as in `Order`.
@@ -266,7 +267,7 @@ class Ledger:
             foreign=list(self.foreign.values()),
             by_id=by_id,
             by_order_id=by_order_id,
-            closed=[SavedClosed(*closed) for closed in left],
+            closed=[SavedClosed(*astuple(closed)) for closed in left],
             closed_ids=list(self._closed_order),
             closed_of=closed_of,
             exec_ids=list(self._exec_order),

@@ -138,7 +138,7 @@ class Pending(NamedTuple):
     qty: int = 0
 
 
-class Facts(NamedTuple):
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """What decides a state besides the table; all of it independent of the order in which it was learned.
 
     The last two are as in `Order`: our own conclusion, and that the venue overrode one.

@@ -58,7 +58,7 @@ class Mark(NamedTuple):
 BEGINNING: Final = Mark(0, GENESIS)
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """What an actor recorded and the runtime has yet to commit."""
 
     message: msgspec.Struct
@@ -110,6 +110,7 @@ class Journal:
     def __init__(self, path: str, synchronous: str = "normal") -> None:
         self.path = path
         self._encode = msgspec.msgpack.Encoder().encode
+        self._kinds: dict[type, str] = {}
         try:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             is_new = not os.path.exists(path)
@@ -171,12 +172,16 @@ class Journal:
         """
         rows = []
         no, head = self.no, self.head
-        for message, cl_ord_id, exec_id in entries:
+        kinds = self._kinds
+        for entry in entries:
+            message, exec_id = entry.message, entry.exec_id
             no += 1
             packed = self._encode(message)
-            kind = message.__struct_config__.tag
-            head = row_hash(head, no, wall_ns, kind, cl_ord_id, exec_id, packed)  # type: ignore[arg-type]
-            rows.append((no, wall_ns, kind, cl_ord_id, exec_id, packed, head))
+            kind = kinds.get(type(message))
+            if kind is None:
+                kind = kinds[type(message)] = str(message.__struct_config__.tag)
+            head = row_hash(head, no, wall_ns, kind, entry.cl_ord_id, exec_id, packed)
+            rows.append((no, wall_ns, kind, entry.cl_ord_id, exec_id, packed, head))
         db = self._db
         try:
             if len(rows) == 1:

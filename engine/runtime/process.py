@@ -1,8 +1,8 @@
 """The process runtime: one actor, real sockets, real links, a real journal, real time.
 
 One loop over `poll`: what holds an edge (ZeroMQ) is drained until it says Again, or noted as having more. Order of a
-turn: lazy channels when anything else is there, links and channels that are ready, `on_drained`, the release,
-`on_released`. What nobody waits for (idle channels, `on_idle`, the raw FIX log) comes when nothing was ready for 1 ms.
+turn: channels and links that are ready, published channels before others, `on_drained`, the release, `on_released`.
+What nobody waits for (idle channels, `on_idle`, the raw FIX log) comes when nothing was ready for 1 ms.
 The release:
 
 1. everything recorded is committed in one transaction;
@@ -112,9 +112,9 @@ class ProcessRuntime:
         self._names = frozenset({*process_names(config), "supervisor"})
         self.links = Links(self)
         readable = [s for s in self.bus.all() if s.readable]
-        self._eager = [s for s in readable if not (s.lazy or s.idle)]
-        self._lazy = [s for s in readable if s.lazy]
-        self._unhurried = [s for s in readable if s.lazy or s.idle]
+        # what tells is read before what asks: who decides knows all that its asker can know
+        self._eager = sorted((s for s in readable if not s.idle), key=lambda s: s.pattern is Pattern.ROUTED)
+        self._unhurried = [s for s in readable if s.idle]
         self._routed = [s for s in self.bus.all() if s.readable and s.pattern is Pattern.ROUTED]
         self._control = self.bus.sockets.get("control")
         self._more: set[BusSocket] = set()
@@ -127,6 +127,7 @@ class ProcessRuntime:
         self._held = False
         self._holds_all = False
         self._retry_ns = 0
+        self._commit_ns = 0
         self._log_bytes: list[tuple[str, str, bytes]] = []
         self._notices = Notices(name)
         self.now = Now(time.time_ns(), time.monotonic_ns())
@@ -223,7 +224,7 @@ class ProcessRuntime:
     def _drain(self, socket: BusSocket) -> int:
         """Step the actor with what waits on one socket, up to a batch; note it when more is there."""
         actor, now, name = self.actor, self.now, socket.name
-        receive, waiting = socket.receive, socket.waiting
+        receive, waiting, known = socket.receive, socket.waiting, socket.known
         taken = 0
         try:
             while taken < _BATCH:
@@ -237,7 +238,9 @@ class ProcessRuntime:
                         self.counters.malformed += 1
                         if actor is not None:
                             actor.on_malformed(name, peer, now)
-                elif peer and not may_send(socket.channel, peer, message, self._names):
+                elif (
+                    peer and (peer, type(message)) not in known and not self._may_send(socket, peer, message)
+                ):
                     self._turn_away(name, peer, message)
                 elif socket is self._control:
                     self._on_control(message)
@@ -266,6 +269,13 @@ class ProcessRuntime:
             )
             if self.actor is not None:
                 self.actor.on_flood(channel, flood.name, flood.discarded, now)
+
+    def _may_send(self, socket: BusSocket, peer: str, message: object) -> bool:
+        if not may_send(socket.channel, peer, message, self._names):
+            return False
+        if peer in self._names:  # tools come and go under ever new names
+            socket.known.add((peer, type(message)))
+        return True
 
     def _turn_away(self, channel: str, peer: str, message: msgspec.Struct) -> None:
         """Drop a message from one who may not send it."""
@@ -298,9 +308,6 @@ class ProcessRuntime:
 
     def _handle(self, ready: list[tuple[int, int]], now: Now) -> None:
         """Step the actor with everything that waits, then release."""
-        for socket in self._lazy:
-            if socket.waiting():
-                self._drain(socket)
         handlers = self._handlers
         for fd, events in ready:
             handler = handlers.get(fd)
@@ -383,6 +390,9 @@ class ProcessRuntime:
             return
         if self._writes:
             self._write_links()
+        if self._commit_ns:
+            self.counters.commit.add(self._commit_ns)
+            self._commit_ns = 0
         if self._sends:
             sends, self._sends = self._sends, []
             if self._holds_all:
@@ -423,7 +433,7 @@ class ProcessRuntime:
             self._journal_failed(error)
             return False
         self._records.clear()
-        self.counters.commit.add(time.perf_counter_ns() - begin)
+        self._commit_ns = time.perf_counter_ns() - begin
         return True
 
     def _journal_failed(self, error: JournalError) -> None:

@@ -1,6 +1,7 @@
 """Every pre-trade control at, under and over its limit. Prices in 1/10000 $, quantities in 1/100 contract."""
 
 import pytest
+from msgspec import structs
 
 from engine.messages.commands import Approved, CancelOrder, NewOrder, Refused, ReplaceOrder
 from engine.messages.market_data import FeedState
@@ -113,15 +114,15 @@ def test_a_book_that_is_empty_on_both_sides_is_refused(rig):
 def test_silent_market_data_is_refused_at_the_limit(rig):
     """stale_feed_ms is 1000."""
     limit = rig.now.mono_ns + 1_000_000_000
-    rig.now = rig.now._replace(mono_ns=limit)
+    rig.now = structs.replace(rig.now, mono_ns=limit)
     rig.oe_beat()
     assert rig.control(price=99_00) is None
-    rig.now = rig.now._replace(mono_ns=limit + 1)
+    rig.now = structs.replace(rig.now, mono_ns=limit + 1)
     assert rig.control(price=99_00) == "market"
 
 
 def test_silent_order_entry_is_refused_before_the_gate_notices(rig):
-    rig.now = rig.now._replace(mono_ns=rig.now.mono_ns + 1_000_000_001)
+    rig.now = structs.replace(rig.now, mono_ns=rig.now.mono_ns + 1_000_000_001)
     assert rig.control(price=99_00) == "gate"
 
 

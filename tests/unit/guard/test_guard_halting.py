@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from engine.common.actor import PeerEvent
 from engine.common.clock import Now
@@ -366,7 +367,7 @@ def test_a_silent_worker_is_refused_and_cancelled(make):
     other = rig.rest(slot=2, price=98_00)
     rig.take()
     for _ in range(60):
-        rig.now = rig.now._replace(mono_ns=rig.now.mono_ns + 20_000_000)
+        rig.now = structs.replace(rig.now, mono_ns=rig.now.mono_ns + 20_000_000)
         rig.oe_beat()
         rig.give(FeedBeat(feed=1, feed_no=9, mono_ns=0, session="logged on"))
         rig.give(WorkerBeat(mono_ns=0), "strategy.beta")
@@ -395,7 +396,7 @@ def test_a_worker_that_is_gone_may_leave_its_orders(make):
 
 def test_our_own_standstill_is_not_their_silence(rig):
     """The guard was not running for 3 s: beats wait in its queues."""
-    rig.now = rig.now._replace(mono_ns=rig.now.mono_ns + 3_000_000_000)
+    rig.now = structs.replace(rig.now, mono_ns=rig.now.mono_ns + 3_000_000_000)
     rig.guard.on_deadline(rig.now)
     assert rig.guard.gate.state == "TRADING"
     assert not [w for w in rig.guard.workers.by_peer.values() if w.state == "silent"]

@@ -1,6 +1,7 @@
 """Loss limits: the day in New York, the drawdown from the peak, and margin; each at, under and over its limit."""
 
 import pytest
+from msgspec import structs
 
 from engine.common.clock import Now
 from engine.guard.records import DayOpened, PeakSeen
@@ -95,7 +96,7 @@ def test_a_day_begins_at_new_yorks_midnight_or_when_the_configuration_says(make,
         rig.caught_up()
         rig.wait(200)
         if wall_s < midnight:
-            rig.now = rig.now._replace(wall_ns=wall_s * 10**9)
+            rig.now = structs.replace(rig.now, wall_ns=wall_s * 10**9)
             continue
         assert rig.guard.exposure.strategies[1].profit == profit
     assert any(isinstance(m, DayOpened) for m in rig.take())

@@ -8,6 +8,7 @@ import random
 from decimal import Decimal
 
 import pytest
+from msgspec import structs
 
 from engine.messages.commands import Approved, NewOrder, ReplaceOrder
 
@@ -282,8 +283,8 @@ def agree(make, count, seed):
     seen = {}
     for step in range(count):
         if rng.random() < 0.3:
-            rig.now = rig.now._replace(
-                mono_ns=rig.now.mono_ns + 5_000_000, wall_ns=rig.now.wall_ns + 5_000_000
+            rig.now = structs.replace(
+                rig.now, mono_ns=rig.now.mono_ns + 5_000_000, wall_ns=rig.now.wall_ns + 5_000_000
             )
             rig.beats()
         ms = rig.now.mono_ns // 1_000_000

@@ -1,6 +1,7 @@
 """The venue's pauses: what passes while one is on, and what must be there again before orders pass."""
 
 import pytest
+from msgspec import structs
 
 from engine.common.clock import Now
 from engine.common.schedule import Window
@@ -214,7 +215,7 @@ def test_a_clock_that_is_set_back_after_a_pause_makes_no_wait_of_hours(rig):
     rig.wait(5100)
     rig.now = Now(rig.now.wall_ns - 3600 * 10**9, rig.now.mono_ns + 10**9)
     rig.beats()
-    rig.now = rig.now._replace(wall_ns=rig.now.wall_ns + 10**6)
+    rig.now = structs.replace(rig.now, wall_ns=rig.now.wall_ns + 10**6)
     reopened(rig)
     rig.wait(100)
     assert rig.guard.gate.state == "TRADING"

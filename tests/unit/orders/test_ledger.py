@@ -6,7 +6,7 @@ from engine.messages.commands import CancelOrder, NewOrder
 from engine.messages.executions import EventKind, OrderState, ReportCopy, Source, TapeReplay
 from engine.orders import ledger as ledger_module
 from engine.orders import order as orders
-from engine.orders.ledger import Ledger
+from engine.orders.ledger import Closed, Ledger
 
 
 def key(text: str) -> tuple[int, ...]:
@@ -93,8 +93,8 @@ def test_orders_that_are_over_leave_memory_but_their_ids_stay(monkeypatch) -> No
     assert [ledger.find(name) is None for name in "abcd"] == [True, True, False, False]
     assert ledger.find("", "", "Va") is None
     assert ledger.find_closed("a") is None and not ledger.used("a")
-    assert ledger.find_closed("b") == (1, "b", OrderState.CANCELED, False)
-    assert ledger.find_closed("?", "b") == (1, "b", OrderState.CANCELED, False)
+    assert ledger.find_closed("b") == Closed(1, "b", OrderState.CANCELED, False)
+    assert ledger.find_closed("?", "b") == Closed(1, "b", OrderState.CANCELED, False)
 
 
 def test_one_exec_id_can_not_be_on_the_tape_twice() -> None:
