@@ -23,7 +23,7 @@ import zmq.backend
 from engine.bus.meter import ASKING, MALFORMED_COSTS, Flood, Meter, Rate, Sender
 from engine.bus.security import Door, give, make_doors_directory
 from engine.errors import NotRunningError, RunDirError
-from engine.messages.topology import CHANNELS, Channel, Pattern, role_of
+from engine.messages.topology import CHANNELS, Channel, Pattern, may_send, role_of
 
 INTENTS: Final = "guard.orders"
 MESSAGE_BYTES_MAX: Final = 16 << 20
@@ -195,6 +195,14 @@ class BusSocket:
         """Read away what follows a message's one frame."""
         while self._zmq.get(RCVMORE):
             self._zmq.recv(NOBLOCK)
+
+    def lets(self, peer: str, message: object, names: frozenset[str]) -> bool:
+        """Say whether a peer may send a message here, and remember it of the engine's processes (`names`)."""
+        if not may_send(self.channel, peer, message, names):
+            return False
+        if peer in names:  # tools come and go under ever new names
+            self.known.add((peer, type(message)))
+        return True
 
     def publish(self, topic: str, message: msgspec.Struct) -> None:
         """Publish; a subscriber that is behind its mark loses it and sees that by its number."""

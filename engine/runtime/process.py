@@ -39,7 +39,7 @@ from engine.common.clock import SECOND, Now
 from engine.config import Config
 from engine.errors import EngineError, JournalError
 from engine.messages import SCHEMA, control
-from engine.messages.topology import Pattern, may_send, process_names
+from engine.messages.topology import Pattern, process_names
 from engine.runtime import snapshots
 from engine.runtime.fix_log import FixLog
 from engine.runtime.halt_disk import HaltWatch
@@ -224,7 +224,7 @@ class ProcessRuntime:
     def _drain(self, socket: BusSocket) -> int:
         """Step the actor with what waits on one socket, up to a batch; note it when more is there."""
         actor, now, name = self.actor, self.now, socket.name
-        receive, waiting, known = socket.receive, socket.waiting, socket.known
+        receive, waiting, known, names = socket.receive, socket.waiting, socket.known, self._names
         taken = 0
         try:
             while taken < _BATCH:
@@ -238,9 +238,7 @@ class ProcessRuntime:
                         self.counters.malformed += 1
                         if actor is not None:
                             actor.on_malformed(name, peer, now)
-                elif (
-                    peer and (peer, type(message)) not in known and not self._may_send(socket, peer, message)
-                ):
+                elif peer and (peer, type(message)) not in known and not socket.lets(peer, message, names):
                     self._turn_away(name, peer, message)
                 elif socket is self._control:
                     self._on_control(message)
@@ -269,13 +267,6 @@ class ProcessRuntime:
             )
             if self.actor is not None:
                 self.actor.on_flood(channel, flood.name, flood.discarded, now)
-
-    def _may_send(self, socket: BusSocket, peer: str, message: object) -> bool:
-        if not may_send(socket.channel, peer, message, self._names):
-            return False
-        if peer in self._names:  # tools come and go under ever new names
-            socket.known.add((peer, type(message)))
-        return True
 
     def _turn_away(self, channel: str, peer: str, message: msgspec.Struct) -> None:
         """Drop a message from one who may not send it."""
