@@ -65,6 +65,7 @@ class Session(Sender):
     Attributes:
         state: the lifecycle.
         settings: as given, or as bound.
+        renumbered: how often both sides' numbers began at 1 again.
         next_sender_msg_seq_num, next_target_msg_seq_num: the next numbers, ours and the peer's.
 
     Args:
@@ -90,6 +91,7 @@ class Session(Sender):
         self._skew_due_ns = 0
         self._tests = 0
         self._reset_sent = False
+        self.renumbered = 0
         self._is_fast = False
         self._first_of_connection = 1  # the number of our first message after both Logons
         self._apply(settings)
@@ -134,6 +136,7 @@ class Session(Sender):
         self._resends.clear()
 
     def _renumber(self) -> None:
+        self.renumbered += 1
         self.next_sender_msg_seq_num = 1
         self.next_target_msg_seq_num = 1
         self._inbound.clear()

@@ -126,8 +126,12 @@ class FaultDesk:
         count = self._number(fault, "count")
         for connection in found:
             acceptor = connection.acceptor
-            step = count if fault.kind == "sequence_gap" else -count
-            acceptor.next_sender_msg_seq_num = max(1, acceptor.next_sender_msg_seq_num + step)
+            before = acceptor.next_sender_msg_seq_num
+            acceptor.next_sender_msg_seq_num = max(
+                1, before + (count if fault.kind == "sequence_gap" else -count)
+            )
+            if fault.kind == "sequence_low":  # what was sent under these numbers can't be asked for any more
+                acceptor.forget_before(before)
             acceptor.send_session_message(MsgType.HEARTBEAT, "", now)
             self._venue.touch(connection)
         return "" if found else f"no session of {fault.session} is logged on"

@@ -74,7 +74,7 @@ class Kept:
         count_here: messages in memory. blocks: of all that is kept, oldest first.
         listener: its last Logon was a listener's; reports of the account are kept for it too.
         must_reset: its next Logon must say 141=Y (after maintenance, where configured so).
-        acceptor: of its connection, or None between connections. sent: messages in memory, between connections only.
+        acceptor: of its connection, or None between connections. renumbered: its count of resets. sent: messages in memory, between connections only.
         read: how far a resend has read a block: the number that it goes on with, the row, messages of the block before it.
     """
 
@@ -93,6 +93,7 @@ class Kept:
         "next_sender",
         "next_target",
         "read",
+        "renumbered",
         "sent",
     )  # fmt: skip
 
@@ -107,6 +108,7 @@ class Kept:
         self.next_target = 1
         self.sent: deque[SentMessage] = deque()
         self.looked_ns = 0
+        self.renumbered = 0
         self.forget_all()
 
     def forget_all(self) -> None:
@@ -129,6 +131,11 @@ class Kept:
 
     def note(self, seq: int, row: int, wall_ns: int, block_max: int) -> bool:
         """Count a message in; True when it begins a block."""
+        if (
+            self.blocks and seq <= self.blocks[-1].last_seq
+        ):  # a fault moved the numbers back: what was under them is gone
+            self.forget_all()
+            self.first_kept = self.first_here = seq
         self.count_here += 1
         if self.blocks:
             block = self.blocks[-1]
@@ -225,6 +232,7 @@ class Retention:
             acceptor.restore(kept.snapshot())
             kept.sent.clear()
         kept.acceptor = acceptor
+        kept.renumbered = acceptor.renumbered + reset  # its answer to this Logon begins anew
 
     def settle(self, kept: Kept, now: Now) -> None:
         """Journal what a step did to a session that is up."""
@@ -232,11 +240,12 @@ class Retention:
         if acceptor is None:
             return
         sender, target = acceptor.next_sender_msg_seq_num, acceptor.next_target_msg_seq_num
-        if (sender, target) == (kept.next_sender, kept.next_target):
+        # a Logon with 141=Y inside the session: both sides began again (scenario 1.7), whatever the numbers are by now
+        anew = acceptor.renumbered != kept.renumbered
+        if not anew and (sender, target) == (kept.next_sender, kept.next_target):
             return
-        # a Logon with 141=Y inside the session: both sides began again (scenario 1.7)
-        reset = sender < kept.next_sender and target < kept.next_target
-        if reset:
+        kept.renumbered = acceptor.renumbered
+        if anew:
             kept.forget_all()
             kept.next_sender = kept.next_target = 1
             self._numbers(kept, reset=True)
@@ -260,8 +269,8 @@ class Retention:
             seq=kept.next_sender, msg_type=msg_type, body=body, sending_time=fix_time(now.wall_ns)
         )
         kept.next_sender += 1
-        kept.sent.append(message)
         self._sent(kept, message, now)
+        kept.sent.append(message)
         self._numbers(kept)
         kept.expire(now.wall_ns)
 
@@ -359,8 +368,9 @@ class Retention:
             kept = self.sessions.get(entry.key)
             if kept is None:
                 kept = self.sessions[entry.key] = Kept(entry.key, "")
+            begins = kept.note(entry.message.seq, row, entry.wall_ns, self._block_max)
             kept.sent.append(entry.message)
-            if kept.note(entry.message.seq, row, entry.wall_ns, self._block_max):
+            if begins:
                 self._bound(kept, row)
             return
         kept = self.of(entry.key, entry.account)

@@ -250,6 +250,37 @@ def test_a_reset_forgets_what_is_on_disk_too(small):
     assert covered(client.say("2", "7=1|16=0|") + through(client), 1)[0] == original(heard)
 
 
+@pytest.mark.parametrize("count", [1, 7, 49])
+def test_numbers_that_a_fault_moved_back_break_nothing(small, count):
+    """`sequence_low`: the client leaves over it; the session goes on until somebody resets it."""
+    world = world_of()
+    client, _ = rt(world, head="141=Y|")
+    fill(client, 50, [])
+    world.fault("sequence_low", "KalshiRT", count=str(count))
+    fill(client, 60, [], name="again")
+    client.say("2", "7=1|16=0|")
+    through(client)
+    seq = client.seq
+    client.leave()
+    other = on(world, key="key-other")
+    for number in range(30):
+        other.say("D", order(f"s{number}", 2, 1, "9.5000"))
+    rows = world.out.records
+    half = replayed(8, rows[: len(rows) // 2]).dump()
+    assert (
+        replayed(8, rows[len(rows) // 2 :], rows[: len(rows) // 2], half).dump() == replayed(8, rows).dump()
+    )
+    client, _ = rt(world, seq=seq)
+    client.say("2", "7=1|16=0|")
+    through(client)
+    client.leave()
+    heard = []
+    client, answer = rt(world, head="141=Y|")
+    assert numbers(answer) == [("35=A", 1)]
+    fill(client, 40, heard, name="anew")
+    assert covered(client.say("2", "7=1|16=0|") + through(client), 1)[0] == original(heard)
+
+
 def test_forgetting_on_command_is_the_end_of_the_retention_for_what_was_sent(small):
     """Up or away: what comes after it can be asked for."""
     world = world_of()

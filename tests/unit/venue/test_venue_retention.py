@@ -1,8 +1,8 @@
 """KalshiRT: numbers and messages go on over connections, over maintenance and over the venue's own restart."""
 
-from unit.venue.venue_world import T0, World, bodies, config, on, order
+from unit.venue.venue_world import T0, World, bodies, config, frame, on, order
 
-from engine.common.clock import SECOND
+from engine.common.clock import SECOND, fix_time
 
 HOUR = 3600 * SECOND
 
@@ -200,3 +200,22 @@ def test_a_dead_connection_keeps_numbering_until_it_is_noticed():
     assert answer[0].startswith("35=A|")
     resent = client.say("2", "7=3|16=3|")
     assert numbers(resent) == [("35=8", 3)] and "|150=F|" in resent[0]
+
+
+def test_a_reset_and_an_order_in_one_read_are_a_reset_however_the_numbers_look():
+    """Both numbers may be what they were: what is kept under them is not."""
+    world = World()
+    client, _ = rt(world, head="141=Y|")
+    client.say("D", order("r1", 1, 10, "9.5000"))
+    at = fix_time(world.wall)
+    head = f"49=key-oe|56=KalshiRT|34={{}}|52={at}|"
+    signed = f"key-oe/{at}/A/1/key-oe/KalshiRT"
+    logon = frame(f"35=A|{head.format(1)}98=0|108=30|96={signed}|141=Y|1137=9|21011=Y|")
+    new = frame(f"35=D|{head.format(2)}{order('r2', 1, 10, '9.5000')}")
+    world.venue.on_bytes(client.link, logon + new, world.now)
+    assert numbers(client.heard()) == [("35=A", 1), ("35=8", 2)]
+    later = World(config(), world.out.records, T0 + SECOND)
+    client, answer = rt(later, seq=2)
+    assert numbers(answer) == [("35=A", 3)]
+    resent = client.say("2", "7=2|16=2|")
+    assert numbers(resent) == [("35=8", 2)] and "|11=r2|" in resent[0]
