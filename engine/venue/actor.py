@@ -270,10 +270,10 @@ class Venue(Actor):
         for link, data in self.wire.release(now.mono_ns):
             self.out.write(link, data)
         if self.drop_copy.due is not None and self.drop_copy.due <= now.mono_ns:
-            for connection in self.drop_copy.advance(self.out.unsent, now):
+            for connection in self.drop_copy.advance(self._unsent, now):
                 self._touched[connection.link] = connection
         if self._resender.due is not None and self._resender.due <= now.mono_ns:
-            for connection in self._resender.advance(self.out.unsent, self.out.log, now):
+            for connection in self._resender.advance(self._unsent, self.out.log, now):
                 self._touched[connection.link] = connection
         if self._cancelling:
             self._go_on_cancelling(now)
@@ -356,6 +356,9 @@ class Venue(Actor):
         if self._cancelling:
             deadlines.append(now.mono_ns)
         self.deadline = min(deadlines, default=None)
+
+    def _unsent(self, link: str) -> int:
+        return self.out.unsent(link) + self.wire.waiting(link)
 
     def _put(self, connection: Connection, data: bytes, now: Now) -> None:
         """Write to a connection, over whatever line it has."""

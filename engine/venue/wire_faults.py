@@ -113,6 +113,10 @@ class WireFaults:
         """Return what waits for a link that is about to be closed."""
         return b"".join(part for _, part in self._waiting.pop(link, []))
 
+    def waiting(self, link: str) -> int:
+        """Return how many bytes wait for a link."""
+        return sum(len(part) for _, part in self._waiting.get(link, ()))
+
     def forget(self, link: str) -> None:
         """Drop what waits for a link that is gone."""
         self._waiting.pop(link, None)

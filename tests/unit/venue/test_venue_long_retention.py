@@ -163,6 +163,24 @@ def test_a_reader_that_does_not_keep_up_is_waited_for(small):
     assert len(covered(client.heard(), 1)[0]) == 50
 
 
+def test_a_slow_line_holds_a_resend_back_as_a_slow_reader_does(small, monkeypatch):
+    """What waits on a line that was made slow is in memory as well."""
+    monkeypatch.setattr(resending, "UNREAD_MAX", 2000)
+    world = world_of()
+    heard = []
+    client, _ = rt(world, head="141=Y|")
+    fill(client, 200, heard)
+    world.fault("delay", "KalshiRT", ms="500")
+    said = client.say("2", "7=1|16=0|")
+    for _ in range(100):
+        world.venue.on_deadline(world.now)
+    assert 0 < world.venue.wire.waiting(client.link) < 2000 + 7 * 400
+    for _ in range(300):
+        world.advance(SECOND)
+        said += client.heard()
+    assert covered(said, 1)[0] == original(heard)
+
+
 def test_a_resend_that_a_disconnect_cut_is_asked_for_again_from_what_is_missing(small):
     """Scenario 8.6."""
     world = world_of()
