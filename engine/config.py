@@ -24,6 +24,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         guard_loss_ms: silence after which the guard counts as lost.
         silent_kill_s: a process silent for so long is killed and started again.
         journal_sync: `normal` (survives a killed process) or `full` (survives a power cut).
+        snapshot_rows: so many rows of the order journal after its last snapshot the next one is made; a start replays no more than about that.
         raw_fix_log: write each session's FIX messages, masked, to the log directory.
         cpus: process name to the CPU it is pinned to (`guard`, `order_entry`, `strategy.quote_maker`...).
         pass_environment: environment variables that processes and alert hooks get besides PATH, HOME, the locale, TZ and SSL_CERT_FILE (what PYTHONPATH names is importable for strategies only); strategy code can read them.
@@ -38,6 +39,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     guard_loss_ms: int = 2000
     silent_kill_s: int = 5
     journal_sync: str = "normal"
+    snapshot_rows: int = 50_000
     raw_fix_log: bool = True
     cpus: dict[str, int] = {}
     pass_environment: list[str] = []

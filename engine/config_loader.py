@@ -344,6 +344,7 @@ def _engine_problems(config: Config, *, production: bool) -> Iterator[str]:
     yield from _choice("engine.guard_loss", engine.guard_loss, ("cancel", "hold"))
     yield from _choice("engine.journal_sync", engine.journal_sync, ("normal", "full", "off"))
     yield from _at_least("engine.shutdown_s", engine.shutdown_s, 1, 600)
+    yield from _at_least("engine.snapshot_rows", engine.snapshot_rows, 100, 10_000_000)
     yield from _at_least("engine.guard_loss_ms", engine.guard_loss_ms, 300, 60_000)
     yield from _at_least("engine.silent_kill_s", engine.silent_kill_s, 2, 600)
     if engine.environment == "production":

@@ -106,5 +106,6 @@ def snapshot(name: str, run_dir: str) -> int:
     with open(path, "rb") as file:
         config = config_loader.decode(file.read())
     path = os.path.join(run_dir, "state", f"{name}.sqlite")
-    snapshots.make(path, factory.build_for_replay(name, config), factory.entry_types(name))
+    amid = life_points.amid_snapshot(run_dir) if life_points.wanted() else None
+    snapshots.make(path, factory.build_for_replay(name, config), factory.entry_types(name), amid)
     return 0

@@ -552,9 +552,9 @@ class ProcessRuntime:
             if self.journal is not None:
                 self.journal.idle()
             if self._snapshotter is not None:
-                problem = self._snapshotter.look()
-                if problem:
-                    self.log("warning", problem)
+                news = self._snapshotter.look()
+                if news is not None:
+                    self.log(*news)
             if self.fix_log is not None:
                 self.fix_log.flush()
         if self.until_ns is not None and now.mono_ns >= self.until_ns:
@@ -639,7 +639,12 @@ class ProcessRuntime:
             if why_not:
                 self.log("info", f"the snapshot of the journal was not used: {why_not}")
             if actor.takes_snapshots:
-                self._snapshotter = snapshots.Snapshotter(self.journal, self.name, self.run_dir)
+                at, rows = self.journal.snapshot_no, self.config.engine.snapshot_rows
+                self.log(
+                    "info",
+                    f"journal: state of row {at} by its snapshot, {self.journal.no - at} rows replayed",
+                )
+                self._snapshotter = snapshots.Snapshotter(self.journal, self.name, self.run_dir, rows)
         self.actor = actor
         if (journal := self.journal) is not None:
             actor.committed = lambda: (journal.no, journal.head)

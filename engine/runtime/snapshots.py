@@ -14,6 +14,7 @@ The file is written beside, synced and renamed: it is the old one or the new one
 
 import contextlib
 import gc
+import glob
 import hashlib
 import os
 import subprocess
@@ -30,8 +31,6 @@ from engine.messages import SCHEMA
 from engine.runtime import journal as journals
 from engine.runtime.journal import BEGINNING, Journal, Mark
 
-ROWS: Final = 50_000
-"""So many rows after the last snapshot the next one is made: about half a second of replay."""
 FORMAT: Final = 1
 _VERSION: Final = f"{__version__}/{SCHEMA}"
 _CODE: Final = ("common", "fix", "messages", "kalshi", "orders", "order_entry", "venue")
@@ -96,8 +95,8 @@ def read(path: str) -> tuple[Header, bytes] | str:
     return header, state
 
 
-def write(path: str, mark: Mark, made_of: str, state: bytes) -> None:
-    """Put a snapshot in place of the last one. Raises OSError."""
+def write(path: str, mark: Mark, made_of: str, state: bytes, amid: Callable[[], None] | None = None) -> None:
+    """Put a snapshot in place of the last one; `amid` is called just before. Raises OSError."""
     header = msgspec.msgpack.encode(
         Header(
             format=FORMAT,
@@ -108,6 +107,9 @@ def write(path: str, mark: Mark, made_of: str, state: bytes) -> None:
             sum=hashlib.sha256(state).digest(),
         )
     )
+    for left in glob.glob(f"{glob.escape(path)}.*"):  # by one that was killed
+        with contextlib.suppress(OSError):
+            os.unlink(left)
     temporary = f"{path}.{os.getpid()}"
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
@@ -115,6 +117,8 @@ def write(path: str, mark: Mark, made_of: str, state: bytes) -> None:
             file.write(state)
             file.flush()
             os.fsync(file.fileno())
+        if amid is not None:
+            amid()
         os.replace(temporary, path)
         directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
         try:
@@ -183,35 +187,37 @@ class Snapshotter:
 
     Args:
         journal: of this process. name: of this process. run_dir: of the engine.
+        rows: so many after the last snapshot the next one is made.
     """
 
-    def __init__(self, journal: Journal, name: str, run_dir: str) -> None:
+    def __init__(self, journal: Journal, name: str, run_dir: str, rows: int) -> None:
         self._journal = journal
+        self._rows = rows
         self._command = [sys.executable, "-m", "engine", "snapshot", name, "--run", run_dir]
         self._at = journal.snapshot_no
         self._process: subprocess.Popen[bytes] | None = None
 
-    def look(self) -> str:
-        """Begin a snapshot when one is due; return what went wrong with the last one, or empty."""
+    def look(self) -> tuple[str, str] | None:
+        """Begin a snapshot when one is due; return (level, text) of what came of the last one, once."""
         process = self._process
         if process is not None:
             code = process.poll()
             if code is None:
-                return ""
+                return None
             self._process = None
-            return (
-                f"the snapshot of the journal failed with code {code}; a start replays more" if code else ""
-            )
-        if self._journal.no - self._at < ROWS:
-            return ""
+            if code:
+                return "warning", f"the snapshot of the journal failed with code {code}; a start replays more"
+            return "info", f"a snapshot of the journal was made, of row {self._at} or later"
+        if self._journal.no - self._at < self._rows:
+            return None
         self._at = self._journal.no
         try:
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
         except OSError as error:
-            return f"no snapshot of the journal can be made: {error}"
-        return ""
+            return "warning", f"no snapshot of the journal can be made: {error}"
+        return None
 
     def end(self) -> None:
         """End a snapshot that is being made."""
@@ -221,8 +227,12 @@ class Snapshotter:
             self._process = None
 
 
-def make(path: str, actor: Actor, types: Any) -> int:
+def make(path: str, actor: Actor, types: Any, amid: Callable[[], None] | None = None) -> int:
     """Make a snapshot of a journal by an actor that is new; return the row it is of.
+
+    Args:
+        path: the journal's file. actor: new. types: of its entries.
+        amid: called when the snapshot is written and not in its place yet (tests).
 
     Raises:
         JournalError: there is no journal, or it is damaged.
@@ -238,7 +248,7 @@ def make(path: str, actor: Actor, types: Any) -> int:
             end = Mark(row.no, row.hash)
     if end != mark:
         try:
-            write(path_of(path), end, _made_of(actor), actor.dump())
+            write(path_of(path), end, _made_of(actor), actor.dump(), amid)
         except OSError as error:
             raise EngineError(f"{path_of(path)}: {error}") from error
     return end.no

@@ -16,7 +16,9 @@ from engine.runtime import life_points
 
 CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "restless.toml")
 VICTIMS = ("order_entry", "guard", "drop_copy", "market_data", "venue", "strategy.quote_maker")
-CHANGES = {key: value for key, value in FAST.items() if "quote_maker" not in key}
+CHANGES = {key: value for key, value in FAST.items() if "quote_maker" not in key} | {
+    "engine.snapshot_rows": 100
+}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,24 @@ def died_at(engine, point, victim):
     engine.until_trading(120)
 
 
+def written_ns(path):
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else 0
+
+
+def snapshot_dies(engine):
+    """Kill the process that makes a snapshot with its file half in place: said, and another one is made later."""
+    # It runs at the lowest priority: on a busy machine it takes its time.
+    mark = engine.mark()
+    path = os.path.join(engine.run, "state", "order_entry.snapshot")
+    reached = ask_for(engine, "P13-snapshot", life_points.SNAPSHOT)
+    wait_for("P13-snapshot to be reached", lambda: os.path.exists(reached), 120, seen=engine._seen)
+    engine.until_said("the snapshot of the journal failed with code -9", mark, 20)
+    before = written_ns(path)
+    wait_for("another snapshot", lambda: written_ns(path) > before, 120, seen=engine._seen)
+    state = os.listdir(os.path.dirname(path))
+    assert not [name for name in state if name.startswith("order_entry.snapshot.")]
+
+
 def executions(run, name):
     path = os.path.join(run, "state", f"{name}.sqlite")
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as journal:
@@ -99,6 +119,8 @@ def test_each_process_may_die_at_each_point_of_an_orders_life(launch, mortal, se
         for victim in VICTIMS:
             died_at(engine, point, victim)
             assert_equal_to_venue(engine, 60)
+    snapshot_dies(engine)
+    assert_equal_to_venue(engine, 60)
     engine.until_trading(60)
     engine.interrupt()
     assert_ended_clean(engine)
@@ -122,7 +144,9 @@ def test_each_process_may_die_amid_the_shutdown(launch, mortal, victim):
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("point", ["P1", "P2", "P3", "P4", "P6", "P8", "P9", "P12", "P13"])
+@pytest.mark.parametrize(
+    "point", ["P1", "P2", "P3", "P4", "P6", "P8", "P9", "P12", "P13", *life_points.FILES]
+)
 def test_the_supervisor_may_die_at_each_point(launch, mortal, point):
     """Its processes end in safe order by themselves; the next start takes up what was left."""
     engine = begun(launch)
@@ -136,11 +160,13 @@ def test_the_supervisor_may_die_at_each_point(launch, mortal, point):
     assert_ended_clean(again)
 
 
+@pytest.mark.timeout(400)
 def test_a_hook_kills_once_and_only_where_it_was_asked_to(launch, mortal):
     """One point, so that the suite has the hook itself: a fill is journalled, and order entry dies before it tells anyone."""
     engine = begun(launch)
     died_at(engine, "P8", "order_entry")
     assert_equal_to_venue(engine, 60)
+    snapshot_dies(engine)
     assert not os.path.exists(os.path.join(engine.run, life_points.WANTED))
     engine.interrupt()
     assert_ended_clean(engine)

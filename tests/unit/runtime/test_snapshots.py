@@ -147,21 +147,22 @@ def test_a_snapshot_that_can_not_be_written_leaves_the_last_one(path, monkeypatc
     assert not [name for name in os.listdir(os.path.dirname(path)) if "snapshot." in name]
 
 
-def test_snapshots_are_made_while_the_journal_grows(path, monkeypatch) -> None:
+def test_snapshots_are_made_while_the_journal_grows(path) -> None:
     """One at a time, once so many rows came; a failure is said and is no more than that."""
-    monkeypatch.setattr(snapshots, "ROWS", 3)
     journal = Journal(path)
-    snapshotter = snapshots.Snapshotter(journal, "summer", os.path.dirname(path))
-    assert snapshotter.look() == ""  # 15 rows since 0
+    snapshotter = snapshots.Snapshotter(journal, "summer", os.path.dirname(path), 3)
+    assert snapshotter.look() is None  # 15 rows since 0
     process = snapshotter._process
     assert process is not None
     deadline = time.monotonic() + 30
-    said = ""
-    while not said and time.monotonic() < deadline:
+    said = None
+    while said is None and time.monotonic() < deadline:
         said = snapshotter.look()
         time.sleep(0.01)
-    assert "failed with code" in said  # there is no such process in this directory
-    assert snapshotter.look() == "" and snapshotter._process is None
+    assert (
+        said is not None and said[0] == "warning" and "failed with code" in said[1]
+    )  # there is no such process in this directory
+    assert snapshotter.look() is None and snapshotter._process is None
     journal.append([Entry(Note(1), "", None) for _ in range(3)], 9)
     snapshotter.look()
     assert snapshotter._process is not None
