@@ -639,11 +639,9 @@ class ProcessRuntime:
             if why_not:
                 self.log("info", f"the snapshot of the journal was not used: {why_not}")
             if actor.takes_snapshots:
-                at, rows = self.journal.snapshot_no, self.config.engine.snapshot_rows
-                self.log(
-                    "info",
-                    f"journal: state of row {at} by its snapshot, {self.journal.no - at} rows replayed",
-                )
+                at, last = self.journal.snapshot_no, self.journal.no
+                self.log("info", f"journal: state of row {at} by its snapshot, {last - at} rows replayed")
+                rows = self.config.engine.snapshot_rows
                 self._snapshotter = snapshots.Snapshotter(self.journal, self.name, self.run_dir, rows)
         self.actor = actor
         if (journal := self.journal) is not None:
