@@ -413,9 +413,7 @@ class ProcessRuntime:
             self._held_sends += self._sends
             self._sends = []
             if len(self._held_records) > _HELD_MAX:
-                raise JournalError(
-                    f"{journal.path}: {_HELD_MAX} records wait for a disk that takes none; stopping"
-                )
+                raise JournalError(f"{journal.path}: {_HELD_MAX} records wait for a disk; stopping")
             return True  # writes may leave: the actor knows that only what needs no record may be written now
         begin = time.perf_counter_ns()
         try:
@@ -439,9 +437,8 @@ class ProcessRuntime:
                 journal.append(self._held_records, self.now.wall_ns)
                 self._held_records = []
         if self._held_records:
-            cut = sorted({link for link, _, _ in self._writes})
-            self._writes = []
-            for link in cut:
+            writes, self._writes = self._writes, []
+            for link in sorted({link for link, _, _ in writes}):
                 self.links.abort(link, "the journal can't be written")
             self.log("alert", f"{error}: what happens is held in memory until it can be written")
         else:
