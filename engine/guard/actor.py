@@ -363,7 +363,7 @@ class Guard(Actor):
     def on_deadline(self, now: Now) -> None:
         mono_ns = now.mono_ns
         if mono_ns - self._beat_at > LATE_NS:
-            self._forgive(mono_ns - self._beat_at)
+            self._forgive(mono_ns - self._beat_at, mono_ns)
         if self._say_again:
             self._say_again = False
             self.halting.repeat(now)
@@ -389,11 +389,12 @@ class Guard(Actor):
         elif self.halting.sweeps or self.flattening.next_ns is not None:  # may have begun
             self._set_deadline()
 
-    def _forgive(self, late_ns: int) -> None:
-        # We were not running: what waited for us in queues is not silence.
-        self.workers.forgive(late_ns)
-        self.gate.order_entry_ns += late_ns
-        self.gate.feed_ns += late_ns
+    def _forgive(self, late_ns: int, mono_ns: int) -> None:
+        # We were not running: what waited for us in queues is not silence. Who was heard since was not heard later than now.
+        gate = self.gate
+        self.workers.forgive(late_ns, mono_ns)
+        gate.order_entry_ns = min(mono_ns, gate.order_entry_ns + late_ns)
+        gate.feed_ns = min(mono_ns, gate.feed_ns + late_ns)
 
     def _each_beat(self, now: Now) -> None:
         mono_ns = now.mono_ns

@@ -113,10 +113,10 @@ class Workers:
                 found.append(worker)
         return found
 
-    def forgive(self, late_ns: int) -> None:
-        """The guard itself was not running for so long: what waited for it is not silence."""
+    def forgive(self, late_ns: int, mono_ns: int) -> None:
+        """The guard itself was not running for so long, until now (mono_ns): what waited for it is not silence."""
         for worker in self.by_peer.values():
-            worker.beat_ns += late_ns
+            worker.beat_ns = min(mono_ns, worker.beat_ns + late_ns)
 
     def soften(self) -> None:
         """Work out the soft levels anew: a limit has changed."""

@@ -531,10 +531,9 @@ class ProcessRuntime:
 
     def _house_keeping(self, now: Now) -> None:
         late_ns = now.mono_ns - self._next_house
-        if (
-            late_ns > SECOND
-        ):  # we stood still, and who knows who with us: that is no silence of the supervisor's
-            self._supervisor_ns += late_ns
+        if late_ns > SECOND:
+            # We stood still, and who knows who with us: no silence of the supervisor's, who may have been heard since.
+            self._supervisor_ns = min(now.mono_ns, self._supervisor_ns + late_ns)
         self._next_house = now.mono_ns + HOUSEKEEPING_NS
         self._look_at_floods(now)
         if self._held and now.mono_ns >= self._retry_ns:

@@ -402,6 +402,22 @@ def test_our_own_standstill_is_not_their_silence(rig):
     assert not [w for w in rig.guard.workers.by_peer.values() if w.state == "silent"]
 
 
+def test_a_standstill_puts_nobodys_last_word_into_the_future(rig):
+    """The guard was not running for 10 min and heard all of them since: who falls silent then is silent in time."""
+    rig.now = structs.replace(rig.now, mono_ns=rig.now.mono_ns + 600_000_000_000)
+    rig.beats()
+    rig.guard.on_deadline(rig.now)
+    assert rig.control() is None
+    rig.wait(3000, beats=False)
+    assert {w.name: w.state for w in rig.guard.workers.by_peer.values()} == {
+        "alpha": "silent",
+        "beta": "silent",
+    }
+    assert {name: used for name, used, _ in rig.guard.gate.uses(rig.now)}["feed_staleness"] == 3000
+    assert rig.guard.gate.state != "TRADING"
+    assert rig.now.mono_ns - rig.guard.gate.order_entry_ns == 3_000_000_000
+
+
 def test_a_stalled_cancel_waits_for_order_entrys_session(rig):
     order = rig.rest(price=99_00)
     rig.oe_beat(session="connecting", ready=False)

@@ -161,8 +161,8 @@ def window(make):
 
 def go(rig, wall_ns):
     rig.now = Now(wall_ns, rig.now.mono_ns + 10**9)
-    rig.caught_up()
     rig.beats()
+    rig.caught_up()
     rig.guard.on_deadline(rig.now)
 
 
