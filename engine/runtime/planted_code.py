@@ -8,9 +8,11 @@ what root takes on trust must be root's and writable by root alone, and so must 
 * what tells root what to do: the configuration, keys, certificates, the alerts' command, the run directory.
 
 A directory that everybody may write but only owners may clear (/tmp) is no harm on the way to something that is there
-already. Writable by the group root counts as root's own: no worker is in it.
+already. Writable by the group root counts as root's own: no worker is in it. But where there is an access list (ACL), the
+mode's group is the most that any user named in it may do, so that writable by the group is then writable by others.
 """
 
+import errno
 import itertools
 import os
 import pwd
@@ -29,6 +31,8 @@ TOLD_MAX: Final = 10
 _LINKS_MAX: Final = 40
 _ROOT: Final = 0
 _OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
+_ACL: Final = "system.posix_acl_access"
+_NO_ACL: Final = (errno.ENODATA, errno.ENOTSUP)
 _CODE: Final = "root imports code from there"
 _OBEYED: Final = "root goes by what it says"
 
@@ -121,31 +125,48 @@ def tree(path: str) -> Iterator[str]:
     if on_the_way or not os.path.isdir(path):
         yield from on_the_way
         return
-    yield from _below(path, top=True)
+    real = os.path.realpath(path)
+    yield from _below(real, {real}, top=True)
 
 
-def _below(directory: str, *, top: bool) -> Iterator[str]:
+def _below(directory: str, seen: set[str], *, top: bool = False) -> Iterator[str]:
+    # Real paths only, so that a circle of links ends and a complaint names what must be changed.
     with os.scandir(directory) as entries:
         for entry in entries:
-            if entry.name.startswith(".") or (top and entry.name == "site-packages"):
+            if top and (entry.name.startswith(".") or entry.name == "site-packages"):
                 continue  # no module; site-packages that count are on the import path themselves
             if entry.is_symlink():
-                yield from way(entry.path, _CODE)
-                continue
-            if problem := _wrong(entry.path, entry.stat(follow_symlinks=False), _CODE):
+                problem = next(way(entry.path, _CODE), "")
+            else:
+                problem = _wrong(entry.path, entry.stat(follow_symlinks=False), _CODE)
+            if problem:
                 yield problem
-            elif entry.is_dir(follow_symlinks=False):
-                yield from _below(entry.path, top=False)
+            elif os.path.isdir(entry.path) and (real := os.path.realpath(entry.path)) not in seen:
+                seen.add(real)
+                yield from _below(real, seen)
 
 
 def _wrong(path: str, status: os.stat_result, why: str) -> str:
-    others = stat.S_IWOTH if status.st_gid == _ROOT else _OTHERS
-    if _is_ours(status) and (stat.S_ISLNK(status.st_mode) or not status.st_mode & others):
-        return ""
+    mode, acl = status.st_mode, ""
+    if _is_ours(status):
+        if stat.S_ISLNK(mode) or not mode & _OTHERS:
+            return ""
+        if _has_acl(path):
+            acl = " and an access list (ACL)"
+        elif status.st_gid == _ROOT and not mode & stat.S_IWOTH:
+            return ""
     return (
-        f"{path}: belongs to {_name(status.st_uid)} and has mode {stat.S_IMODE(status.st_mode):04o}, but {why}, and workers run "
+        f"{path}: belongs to {_name(status.st_uid)} and has mode {stat.S_IMODE(mode):04o}{acl}, but {why}, and workers run "
         f"as other users (run_as): it must be root's and writable by root alone: chown root {path}; chmod go-w {path}"
     )
+
+
+def _has_acl(path: str) -> bool:
+    try:
+        os.getxattr(path, _ACL, follow_symlinks=False)
+    except OSError as error:
+        return error.errno not in _NO_ACL  # one that can't be read may allow anything
+    return True
 
 
 def _is_ours(status: os.stat_result) -> bool:

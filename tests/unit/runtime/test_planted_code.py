@@ -1,6 +1,8 @@
 """What another user could change of what the engine runs is found, named, and said how to be mended."""
 
+import errno
 import os
+import struct
 import sys
 
 import pytest
@@ -23,7 +25,7 @@ def place(tmp_path):
 
 
 def found(path):
-    return list(planted_code.tree(str(path)))
+    return list(dict.fromkeys(planted_code.tree(str(path))))  # as `problems`: by several ways, told once
 
 
 def test_what_is_ours_alone_is_trusted(place):
@@ -51,6 +53,43 @@ def test_what_a_group_may_write_counts_unless_it_is_roots(place, monkeypatch):
     assert len(found(place)) == 1
 
 
+def acl_that_lets_nobody_write():
+    """Return an access list as Linux stores it (linux/posix_acl_xattr.h): version, then tag, permissions, id of each entry."""
+    none = 0xFFFFFFFF
+    entries = [(0x01, 6, none), (0x02, 6, 65534), (0x04, 4, none), (0x10, 6, none), (0x20, 4, none)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files of the group root")
+@pytest.mark.parametrize("inside", ["", "module.py", "package", "package/inner.py"])
+def test_an_access_list_counts_although_the_group_is_roots(place, inside):
+    """What it allows to a named user shows as what the group may do."""
+    path = place / inside
+    os.chown(path, 0, 0)
+    os.setxattr(path, "system.posix_acl_access", acl_that_lets_nobody_write())
+    assert path.stat().st_mode & 0o777 == 0o664
+    (said,) = found(place)
+    assert said.startswith(f"{path}: belongs to root and has mode 0664 and an access list (ACL), but")
+    path.chmod(0o644 | (0o111 if path.is_dir() else 0))  # as it says: then the list allows no writing
+    assert found(place) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files of the group root")
+@pytest.mark.parametrize(
+    ("number", "trusted"), [(errno.ENODATA, True), (errno.ENOTSUP, True), (errno.EIO, False)]
+)
+def test_an_access_list_that_cant_be_read_is_taken_for_one(place, monkeypatch, number, trusted):
+    """Where there is none, or the file system knows of none, there is nothing to fear."""
+
+    def getxattr(path, name, *, follow_symlinks):
+        raise OSError(number, os.strerror(number), path)
+
+    os.chown(place / "module.py", 0, 0)
+    (place / "module.py").chmod(0o664)
+    monkeypatch.setattr(os, "getxattr", getxattr)
+    assert (found(place) == []) is trusted
+
+
 def test_the_way_to_it_counts_and_is_told_instead_of_what_lies_below(place):
     place.chmod(0o777)
     (place / "module.py").chmod(0o666)
@@ -72,6 +111,41 @@ def test_a_link_is_followed_and_where_it_leads_counts(place, tmp_path):
     elsewhere.chmod(0o777)
     for path in (place / "to" / "real.py", place / "linked.py"):
         assert [said.partition(":")[0] for said in found(path)] == [str(elsewhere)]
+
+
+def test_a_linked_package_is_looked_into(place, tmp_path):
+    """Python imports from behind the link, from behind one in there too, and is not held up by a circle."""
+    for name in ("package", "other"):
+        (tmp_path / "opt" / name).mkdir(parents=True)
+        (tmp_path / "opt" / name / "__init__.py").write_text("")
+    (place / "linked").symlink_to(tmp_path / "opt" / "package")
+    (tmp_path / "opt" / "package" / "deeper").symlink_to("../other")
+    (tmp_path / "opt" / "other" / "round").symlink_to(place)
+    (tmp_path / "opt" / "other" / "nowhere").symlink_to("nowhere")
+    assert found(place) == []
+    for name in ("package", "other"):
+        module = tmp_path / "opt" / name / "__init__.py"
+        module.chmod(0o666)
+        assert [said.partition(":")[0] for said in found(place)] == [str(module)]
+        module.chmod(0o644)
+
+
+def test_a_hidden_directory_of_a_package_is_looked_into(place):
+    """Wheels keep the libraries there that their modules load (`.libs`); beside the modules there is none that is code."""
+    for directory in (place / ".cache", place / "package" / ".libs"):
+        directory.mkdir()
+        (directory / "lib.so").write_text("")
+        (directory / "lib.so").chmod(0o666)
+    assert [said.partition(":")[0] for said in found(place)] == [str(place / "package" / ".libs" / "lib.so")]
+
+
+def test_a_linked_package_that_others_may_write_is_told_instead_of_what_is_in_it(place, tmp_path):
+    (tmp_path / "opt").mkdir()
+    (tmp_path / "opt" / "inner.py").write_text("")
+    (tmp_path / "opt" / "inner.py").chmod(0o666)
+    (tmp_path / "opt").chmod(0o777)
+    (place / "linked").symlink_to("../opt")
+    assert [said.partition(":")[0] for said in found(place)] == [str(tmp_path / "opt")]
 
 
 def test_a_sticky_directory_is_passed_but_holds_no_code_and_no_gap(place, tmp_path):
