@@ -16,7 +16,7 @@ copy: what the venue shows when it is asked. A third, the listener, is `listener
   until that one has become a break of its own.
 * What is kept is bounded by that: the `overlap` confirmed reports before the watermark, and what is newer.
 * Where a report's CumQty told of fills that drop copy, swept whole, does not have (`fills_denied`), the venue contradicts
-  itself: a difference, until the fill comes after all.
+  itself: a difference, until all of them came after all or an operator's word stands for them.
 * **Position**: `position_watch`.
 * An operator who accepts a position (a POSITION event by OPERATOR) accepts what could not be proven before it: open
   breaks of that market and an open gap are explained, and after a gap the comparison begins anew behind that event.
@@ -196,6 +196,8 @@ class Reconciler:
                 self._on_tape_report(key, event, mono_ns)
                 if kind is EventKind.TRADE:
                     self.positions.on_trade(key, event)
+                    if not event.missing_qty:
+                        self.breaks.end(_denied_id(event), "all its fills came after all", event.wall_ns)
         elif kind is EventKind.POSITION:
             self._on_position(event)
         elif kind is EventKind.FILLS_DENIED:
@@ -227,8 +229,6 @@ class Reconciler:
             else "the session brought it after all"
         )
         self.breaks.end(id_of(brk.MISSING_HERE, key), how, event.wall_ns)
-        if event.kind is EventKind.TRADE:
-            self.breaks.end(_denied_id(event), "a fill of it came after all", event.wall_ns)
         if self.listener is not None:
             self.listener.on_tape(key, event, mono_ns)
         if event.strategy == SLOT_FOREIGN and id_of(brk.FOREIGN, key) not in self._foreign_told:
@@ -260,7 +260,9 @@ class Reconciler:
 
     def _on_denied(self, event: OrderEvent) -> None:
         if event.source is Source.OPERATOR:
+            self.breaks.end(_denied_id(event), event.text, event.wall_ns, brk.EXPLAINED)
             return
+        more, ours = QTY_TEXTS[event.missing_qty], QTY_TEXTS[event.cum_qty]
         self.breaks.note(
             BreakNote(
                 break_id=_denied_id(event),
@@ -269,7 +271,7 @@ class Reconciler:
                 wall_ns=event.wall_ns,
                 cl_ord_id=event.cl_ord_id,
                 symbol=event.symbol,
-                text=f"the session's CumQty is more than the {QTY_TEXTS[event.cum_qty]} that drop copy shows",
+                text=f"by CumQty {more} more than our {ours} were filled: {event.text}",
             )
         )
 

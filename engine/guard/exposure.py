@@ -8,7 +8,7 @@ Rules that hold here:
 * An order counts with what may still be filled. While a replace is unanswered it counts at the larger of old and new,
   in quantity and in money, each for itself. An order with an unknown outcome counts in full until the venue's word.
 * Fills that the venue's CumQty told of and that did not come (`missing_qty`) count as open at the order's price, also
-  when the order is over, until they are positions or denied. A live order's are within what may still be filled.
+  when the order is over, until they are positions or an operator settled them. A live order's are within what may still be filled.
 * Every order and every fill counts on two lines, its strategy's and the account's in that market; every line counts in
   its scopes: the strategy's line in the strategy, the account's line in the market and in the account.
 * A scope's position is the sum over its lines of the worse side: what would be held if every open order of that side,

@@ -285,7 +285,7 @@ class Flattening:
             return broken
         missing = sum(short.qty for short in self._exposure.short.values() if short.line.market is market)
         if missing:
-            return f"fills of {_contracts(missing)} contracts are missing, which drop copy must bring"
+            return f"fills of {_contracts(missing)} contracts are missing, which drop copy must bring or a stated position settle"
         return "; ".join(self._gate.unreconciled(now))
 
     def _still_open(self, market: Market) -> str:

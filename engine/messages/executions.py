@@ -70,9 +70,7 @@ class EventKind(StrEnum):
     DONE_SILENTLY = (
         "done_silently"  # IOC/FOK without a cancel report (21007=N): the rest is gone by its terms
     )
-    FILLS_DENIED = (
-        "fills_denied"  # a CumQty told of more fills than we have; drop copy, swept whole, has no more
-    )
+    FILLS_DENIED = "fills_denied"  # a CumQty told of more fills than we have: drop copy has none, or an operator settles it
     POSITION = (
         "position"  # an opening or accepted position of a market: long_qty - short_qty is the new position
     )
@@ -107,7 +105,8 @@ class OrderEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
         trigger_ns: mono_ns of the bytes that caused the request (submit events).
         transact_ns: TransactTime(60), wall ns, 0 when absent.
         cost: money that a position of kind POSITION cost, signed as the position; 0 on every other kind.
-        missing_qty: how far the venue's CumQty was ahead of cum_qty: filled, but these fills are not here yet.
+        missing_qty: how far the venue's CumQty was ahead of cum_qty and settled_qty: filled, but not here yet.
+        settled_qty: what of CumQty an operator settled: his word about the position stands for these fills.
     """
 
     tape_no: int
@@ -153,6 +152,7 @@ class OrderEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defau
     transact_ns: int = 0
     cost: int = 0
     missing_qty: int = 0
+    settled_qty: int = 0
 
 
 class GroupState(StrEnum):

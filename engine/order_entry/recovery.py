@@ -10,8 +10,9 @@ An operator's word (`accept`) can stand for the sweep, where drop copy can't com
 An order that was concluded and shows up open is UNKNOWN again (`orders.order`), and so is asked for again.
 
 Fills that a CumQty told of and that did not come are asked of drop copy too. The venue contradicts itself where a
-complete sweep does not bring them: only after DENIED_NS such a sweep is believed, with an alert, and nothing counts as
-missing any more. An operator who states the market's position, or accepts a gap, says the same at once.
+complete sweep does not bring them: one that began DENIED_NS after they were missed is believed, and said on the tape
+with an alert. They are missing as before, until they come or an operator states the market's position. Where a sweep
+failed to tell, his accepted gap settles them too.
 
 `Clearing` cancels everything that is open: at a lost guard and on the way down. The mass cancel goes first where the
 session has one; singles follow for what it did not reach (it may not know orders of an earlier connection). Both
@@ -19,7 +20,7 @@ keep order entry's own pace, so that they never spend tokens that the account do
 """
 
 import heapq
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Container
 from typing import Final
 
@@ -39,6 +40,7 @@ BREAK_GRACE_NS: Final = 30 * SECOND
 EVERYTHING: Final[frozenset[tuple[int | None, str]]] = frozenset({(None, "")})
 DENIED_NS: Final = 15 * SECOND
 """As long as the venue may take to answer a request, its drop copy may take to show what its session told of."""
+REFUSED_KEPT: Final = 1000
 UNANSWERED_NS: Final = 20 * SECOND
 """After so long a request without an answer on a whole session is in doubt; the venue may take 15 s to answer."""
 
@@ -56,14 +58,22 @@ class Ask:
 
 
 class Missing:
-    """Fills of an order that did not come: how much, the sweep that must bring them, since when it is known (mono_ns)."""
+    """Fills of an order that did not come.
 
-    __slots__ = ("qty", "since_ns", "sweep")
+    Attributes:
+        qty: how much. since_ns: since when it is known (mono_ns).
+        sweep: the one that must bring them. last: if that has none either, drop copy has none.
+        denied: that was so.
+    """
+
+    __slots__ = ("denied", "last", "qty", "since_ns", "sweep")
 
     def __init__(self, qty: int, sweep: int, since_ns: int) -> None:
         self.qty = qty
         self.sweep = sweep
         self.since_ns = since_ns
+        self.last = False
+        self.denied = False
 
 
 class Recovery:
@@ -71,6 +81,7 @@ class Recovery:
 
     Attributes:
         short: orders of which fills are missing.
+        refused: the newest ExecID that drop copy brought of an order and that can't be true, by order.
         sweep_wanted: see TapeBeat; begins above every value of an earlier life (`start`).
         sweep_done: the highest that a complete sweep satisfied.
         sweep_failed: the highest that an incomplete sweep was for.
@@ -82,6 +93,7 @@ class Recovery:
         self.desk = desk
         self.asks: dict[str, Ask] = {}
         self.short: dict[str, Missing] = {}
+        self.refused: OrderedDict[str, str] = OrderedDict()
         self.gating: dict[str, None] = {}
         self.sweep_wanted = 0
         self.sweep_done = 0
@@ -160,17 +172,43 @@ class Recovery:
         else:
             known.qty = qty
 
-    def _deny_missing(self, keys: list[str], text: str, source: Source, now: Now) -> None:
-        desk = self.desk
-        for key in keys:
-            order = desk.ledger.find(key)
-            event = order.event if order is not None else desk.ledger.foreign.get(key)
-            del self.short[key]
-            if event is None:
+    def note_refused(self, order: str, exec_id: str) -> None:
+        """Remember that drop copy brought a report of an order which can't be true, and so was not applied."""
+        self.refused[order] = exec_id
+        if len(self.refused) > REFUSED_KEPT:
+            self.refused.popitem(last=False)
+
+    def _judge_missing(self, wanted: int, now: Now) -> None:
+        # A complete sweep did not bring them. What it says is from when it began: old enough, another one is to tell.
+        again = 0
+        for key, missing in self.short.items():
+            if missing.sweep > wanted or missing.denied:
                 continue
+            if missing.last:
+                missing.denied = True
+                refused = self.refused.get(key, "")
+                text = (
+                    f"drop copy shows {refused} of it, which was refused because it can't be true"
+                    if refused
+                    else "drop copy shows no such fill"
+                )
+                self._deny(key, text, Source.RECOVERED, now)
+            elif now.mono_ns - missing.since_ns >= DENIED_NS:
+                missing.sweep = again = again or self.want_sweep()
+                missing.last = True
+
+    def _deny(self, key: str, text: str, source: Source, now: Now) -> None:
+        desk = self.desk
+        event = self._newest(key)
+        if event is not None:
             missing = format_fixed(event.missing_qty, QTY_DECIMALS)
             desk.out.log("alert", f"{key}: CumQty told of {missing} more than was filled; {text}")
             desk.emit(denied(event, desk.ledger.numbers(event.strategy), now.wall_ns, text, source))
+
+    def _newest(self, key: str) -> OrderEvent | None:
+        ledger = self.desk.ledger
+        order = ledger.find(key)
+        return order.event if order is not None else ledger.foreign.get(key)
 
     def on_logon(self, now: Now) -> None:
         """Ask about everything in doubt, anew: what the last session was asked it won't answer any more."""
@@ -232,12 +270,7 @@ class Recovery:
             return
         self.sweep_done = max(self.sweep_done, wanted)
         if self.short:
-            late = [
-                key
-                for key, missing in self.short.items()
-                if missing.sweep <= wanted and now.mono_ns - missing.since_ns >= DENIED_NS
-            ]
-            self._deny_missing(late, "drop copy shows no such fill", Source.RECOVERED, now)
+            self._judge_missing(wanted, now)
         for ask in [ask for ask in self.asks.values() if 0 < ask.sweep <= wanted]:
             order = self.desk.ledger.orders[ask.order]
             self.desk.tell(
@@ -252,17 +285,15 @@ class Recovery:
         """Conclude, on an operator's word, the orders that only a sweep keeps in doubt, and a sweep failed to tell.
 
         Of these the venue has said itself that they are not open. All others are asked for as before; without a session,
-        by which the venue could still speak, all are. Fills that a sweep failed to bring are not missing any more, nor
-        are those of a market whose position was stated (`symbols`).
+        by which the venue could still speak, all are. Fills that a sweep failed to bring are settled, and so are those
+        of a market whose position was stated (`symbols`); what drop copy denied, only so.
         """
-        ledger = self.desk.ledger
-        given_up = []
-        for key, missing in self.short.items():
-            found = ledger.find(key)
-            event = found.event if found is not None else ledger.foreign.get(key)
-            if missing.sweep <= self.sweep_failed or (event is not None and event.symbol in symbols):
-                given_up.append(key)
-        self._deny_missing(given_up, f"accepted: {why}", Source.OPERATOR, now)
+        for key, missing in list(self.short.items()):
+            event = self._newest(key)
+            untold = missing.sweep <= self.sweep_failed and not missing.denied
+            if untold or event is None or event.symbol in symbols:
+                del self.short[key]
+                self._deny(key, f"accepted: {why}", Source.OPERATOR, now)
         if not self.desk.logged_on:
             if self.asks:
                 text = "no session, so no order is concluded: accept it again when the session is logged on"

@@ -173,6 +173,9 @@ class Reports:
         order = ledger.find(report.cl_ord_id, report.orig_cl_ord_id, report.order_id)
         wrong = plausible(report, order, ledger.positions.multiplier(report.symbol))
         if wrong:
+            if source is Source.RECOVERED:
+                named = order.event.order if order is not None else report.order_id or report.cl_ord_id
+                self.recovery.note_refused(named, report.exec_id)
             self._on_implausible(report, wrong, source)
             return
         if key:
@@ -340,16 +343,27 @@ class Reports:
         state = _STATES.get(report.ord_status, OrderState.UNKNOWN) if over is None else over.state
         known = desk.ledger.foreign.get(named)
         last_qty = report.last_qty if kind is EventKind.TRADE else 0
+        settled_qty = 0
         if known is not None:
-            cum_qty, told = known.cum_qty + last_qty, known.cum_qty + known.missing_qty
+            cum_qty = known.cum_qty + last_qty
+            missing_qty, settled_qty = orders.lacking(known, cum_qty, report.cum_qty)
         elif over is not None or source is not Source.SESSION:
             # Of one that is over nothing is missing; what drop copy does not show of one was before us.
-            cum_qty = told = report.cum_qty
+            cum_qty, missing_qty = report.cum_qty, 0
         else:
-            cum_qty, told = last_qty, 0
-        missing_qty = max(max(told, report.cum_qty) - cum_qty, 0)
+            cum_qty = last_qty
+            missing_qty = max(report.cum_qty - cum_qty, 0)
         self._stand_alone(
-            kind, report, SLOT_FOREIGN, named, state, source, now, cum_qty=cum_qty, missing_qty=missing_qty
+            kind,
+            report,
+            SLOT_FOREIGN,
+            named,
+            state,
+            source,
+            now,
+            cum_qty=cum_qty,
+            missing_qty=missing_qty,
+            settled_qty=settled_qty,
         )
 
     def _stand_alone(
@@ -364,6 +378,7 @@ class Reports:
         *,
         cum_qty: int | None = None,
         missing_qty: int = 0,
+        settled_qty: int = 0,
     ) -> None:
         # An event of an order that is not kept: nothing of it is known but the report, and of a foreign one its fills.
         desk = self.desk
@@ -407,6 +422,7 @@ class Reports:
             late=strategy != SLOT_FOREIGN,
             transact_ns=report.transact_ns,
             missing_qty=missing_qty,
+            settled_qty=settled_qty,
         )
         desk.emit(event)
         if missing_qty or self.recovery.short:

@@ -6,8 +6,8 @@ so what is there after a restart is byte for byte what was there at the last com
 Memory is bounded: orders that are over are kept whole for a while, so that late reports find them; beyond that only
 their ids with strategy, order and state; the tape keeps its newest events; ExecIDs are kept for far longer than drop
 copy looks back. What falls out of these is only needed for reports that the venue can't send any more. An order that is
-over while fills of it are missing is kept whole until they are here or denied. Of a foreign order the newest event is
-kept, until it is over and whole.
+over while fills of it are missing is kept whole until they are here or settled. Of a foreign order the newest event is
+kept, until it is over and whole; beyond FOREIGN_KEPT the oldest that lacks nothing goes.
 """
 
 import hashlib
@@ -163,7 +163,10 @@ class Ledger:
         if not over or event.missing_qty:
             foreign[key] = event
             if len(foreign) > FOREIGN_KEPT:
-                del foreign[next(iter(foreign))]
+                # Who counts what is missing of an order must be told its end.
+                whole = next((other for other, newest in foreign.items() if not newest.missing_qty), None)
+                if whole is not None:
+                    del foreign[whole]
 
     def _apply_to_order(self, event: OrderEvent) -> None:
         key, state = event.order, event.state

@@ -22,7 +22,8 @@ An order that is heard of before the journal has it (a journal was lost, another
 A key that is absent can't happen; asking for it is an error of ours and stops the process.
 
 Where the venue's CumQty is ahead of our sum, fills are missing (`missing_qty`): lost, or still to come, also of an order
-that is over. They stay missing until they are here, or until drop copy is known to have none (`fills_denied`).
+that is over. They stay missing until they are here, also when drop copy is known to have none (`fills_denied`), or until
+an operator's word settles them (`settled_qty`): a later CumQty is compared with our sum and what was settled.
 
 Facts are the sum of unique fills (CumQty is our own sum; OrderQty(38) is never computed from, venue.md 21008), whether
 the venue was ever heard to have the order, and the requests in flight. Terms (price, quantity, ClOrdID in force)
@@ -475,7 +476,6 @@ def reported(
     before = order.event
     late = before.state in TERMINAL
     cum_qty = before.cum_qty + (report.last_qty if kind is _K.TRADE else 0)
-    missing_qty = max(before.cum_qty + before.missing_qty, report.cum_qty) - cum_qty
     cl_ord_id, price, qty = before.cl_ord_id, before.price, before.qty
     requests = order.requests
     # A Trade is about no request, but one that names another ClOrdID than the one in force (a replace whose report is
@@ -502,9 +502,8 @@ def reported(
         state=state,
         cl_ord_id=cl_ord_id,
         request_id=request_id,
-        price=price,
-        qty=qty,
-        cum_qty=cum_qty,
+        ordered=(price, qty),
+        sums=(cum_qty, *lacking(before, cum_qty, report.cum_qty)),
         order_id=report.order_id or before.order_id,
         terms=_pending_terms(requests),
         report=report,
@@ -513,12 +512,29 @@ def reported(
         source=source,
         late=late,
         position=position,
-        missing_qty=max(0, missing_qty),
     )
 
 
+def lacking(before: OrderEvent, cum_qty: int, told: int) -> tuple[int, int]:
+    """Return (missing_qty, settled_qty) of an order, also a foreign one, after a report.
+
+    Args:
+        before: the newest event before it.
+        cum_qty: our sum with it.
+        told: its CumQty. What an earlier one told of is not taken back.
+    """
+    told = max(before.cum_qty + before.missing_qty + before.settled_qty, told)
+    settled_qty = min(before.settled_qty, max(told - cum_qty, 0))  # such a fill may come after all
+    return max(told - cum_qty - settled_qty, 0), settled_qty
+
+
 def denied(before: OrderEvent, numbers: Numbers, wall_ns: int, text: str, source: Source) -> OrderEvent:
-    """Return the event that an order, also a foreign one, has no more fills than we have, whatever CumQty said."""
+    """Return the event that the fills which are missing of an order, also a foreign one, are not to be had.
+
+    Drop copy has none (`source` RECOVERED): they stay missing, because who of the venue's witnesses is wrong is not known.
+    An OPERATOR's word settles them.
+    """
+    settled_qty = before.missing_qty if source is Source.OPERATOR else 0
     foreign = before.strategy == SLOT_FOREIGN  # its quantity was what the venue said
     return _carry(
         before,
@@ -527,11 +543,11 @@ def denied(before: OrderEvent, numbers: Numbers, wall_ns: int, text: str, source
         kind=_K.FILLS_DENIED,
         state=before.state,
         terms=(before.new_price, before.new_qty),
-        qty=before.qty - before.missing_qty if foreign else before.qty,
+        ordered=(before.price, before.qty - settled_qty if foreign else before.qty),
+        sums=(before.cum_qty, before.missing_qty - settled_qty, before.settled_qty + settled_qty),
         source=source,
         text=text,
         late=before.state in TERMINAL,
-        missing_qty=0,
     )
 
 
@@ -564,7 +580,8 @@ def heard_of(report: ReportCopy, strategy: int, order: str, wall_ns: int, *, reo
 _NO_REPORT: Final = ReportCopy(exec_id="", cl_ord_id="", exec_type="", ord_status="", symbol="", side=0)
 
 
-# The next event of the same order: what the order is stays, what happened is new.
+# The next event of the same order: what the order is stays, what happened is new. `ordered`: price and quantity;
+# `sums`: cum_qty, missing_qty, settled_qty.
 def _carry(
     before: OrderEvent,
     numbers: Numbers,
@@ -577,9 +594,8 @@ def _carry(
     request_id: str = "",
     cl_ord_id: str | None = None,
     order_id: str | None = None,
-    price: int | None = None,
-    qty: int | None = None,
-    cum_qty: int | None = None,
+    ordered: tuple[int, int] | None = None,
+    sums: tuple[int, int, int] | None = None,
     report: ReportCopy = _NO_REPORT,
     reason: int = -1,
     text: str = "",
@@ -587,10 +603,10 @@ def _carry(
     position: int = 0,
     msg_seq_num: int = 0,
     trigger_ns: int = 0,
-    missing_qty: int | None = None,
 ) -> OrderEvent:
-    total, cum = before.qty if qty is None else qty, before.cum_qty if cum_qty is None else cum_qty
-    leaves, new_price, new_qty = (0, 0, 0) if state in TERMINAL else (max(total - cum, 0), *terms)
+    price, qty = ordered or (before.price, before.qty)
+    cum_qty, missing_qty, settled_qty = sums or (before.cum_qty, before.missing_qty, before.settled_qty)
+    leaves, new_price, new_qty = (0, 0, 0) if state in TERMINAL else (max(qty - cum_qty, 0), *terms)
     return OrderEvent(
         tape_no=numbers[0],
         strategy=before.strategy,
@@ -605,9 +621,9 @@ def _carry(
         exec_id=report.exec_id,
         symbol=before.symbol,
         side=before.side,
-        price=before.price if price is None else price,
-        qty=total,
-        cum_qty=cum,
+        price=price,
+        qty=qty,
+        cum_qty=cum_qty,
         leaves_qty=leaves,
         last_px=report.last_px if kind is _K.TRADE else 0,
         last_qty=report.last_qty if kind is _K.TRADE else 0,
@@ -633,7 +649,8 @@ def _carry(
         msg_seq_num=msg_seq_num,
         trigger_ns=trigger_ns,
         transact_ns=report.transact_ns,
-        missing_qty=before.missing_qty if missing_qty is None else missing_qty,
+        missing_qty=missing_qty,
+        settled_qty=settled_qty,
     )
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from engine import config_loader
-from engine.messages.commands import Approved, Refused
+from engine.messages.commands import Approved, Arm, Refused
 from engine.messages.control import VenueFault
 from engine.messages.executions import EventKind, OrderEvent
 from engine.runtime.virtual import VirtualWorld
@@ -15,9 +15,11 @@ from engine.tools.docs_gen import ROOT
 from engine.tools.simulation.comparison import differences
 from engine.tools.simulation.invariants import watch_all
 from engine.venue.actor import Venue
+from engine.venue.history import History
 
 BTC = "BTC-PERP"
 MOST = 60
+STEP = 1_00  # between the venue's offers, 10 contracts each at most
 WIDE = {
     "max_order_qty": "100",
     "max_order_notional": "100000",
@@ -33,7 +35,13 @@ class Idle(Strategy):
 @functools.cache
 def config():
     loaded = config_loader.load(
-        f"{ROOT}/configs/demo.toml", ["venue.book_changes_per_s=5", "reconciliation.sweep_s=2"]
+        f"{ROOT}/configs/demo.toml",
+        [
+            "venue.book_changes_per_s=5",
+            "venue.markets.BTC-PERP.level_qty=10",
+            "venue.markets.BTC-PERP.trades_per_s=0",
+            "reconciliation.sweep_s=2",
+        ],
     )
 
     def wide(limits):
@@ -53,14 +61,24 @@ class World(VirtualWorld):
     def __init__(self, monkeypatch):
         super().__init__(config(), 5, {"buyer": Idle})
         watch_all(self)
-        self.losing = False
-        right = Venue._send_report
+        self.losing = self.hiding = False
+        self.lost, self.hidden = [], set()
+        right, page = Venue._send_report, History.page
 
         def lossy(venue, owner_key, report, now):
             if not (self.losing and report.exec_type == "F"):
                 right(venue, owner_key, report, now)
+            else:
+                self.lost.append(report)
+                if self.hiding:
+                    self.hidden.add(report.exec_id)
+
+        def blind(history, *asked):
+            found, following = page(history, *asked)
+            return [report for report in found if report.exec_id not in self.hidden], following
 
         monkeypatch.setattr(Venue, "_send_report", lossy)
+        monkeypatch.setattr(History, "page", blind)
         self.start()
         assert self.run(30, lambda: self.guard is not None and self.guard.gate.open)
         self.run(2)
@@ -118,11 +136,13 @@ class World(VirtualWorld):
         self.hooks["sent"].remove(heard)
         return isinstance(answers[0], Approved)
 
-    def take_and_lose(self):
-        """Take the whole best offer and want more; every Trade gets lost, the cancel report does not. What was filled."""
-        book = self.book
-        self.losing = True
-        assert self.buy(book.ask_qty + contracts(5), book.ask, tif="IOC")
+    def take_and_lose(self, *, hidden=False):
+        """Take some offers and want more; every Trade gets lost, the cancel report does not. What was filled.
+
+        `hidden`: drop copy does not show the Trades either.
+        """
+        self.losing, self.hiding = True, hidden
+        assert self.buy(contracts(45), self.book.ask + 3 * STEP, tif="IOC")
         assert self.run(1, lambda: self.events[-1].kind is EventKind.CANCELED)
         self.losing = False
         assert self.events[-1].cum_qty == 0
@@ -168,3 +188,42 @@ def test_what_is_missing_outlives_restarts(world, killed):
     world.run(10)
     assert world.worst == {filled} and world.guard.exposure.account_lines[BTC].position.qty == filled
     assert world.run(20, lambda: not differences(world)), differences(world)
+
+
+def test_fills_that_drop_copy_denies_count_until_the_last_of_them_came(world):
+    """The gate closes, and neither opens nor is a contract let go before all the fills are positions."""
+    filled = world.take_and_lose(hidden=True)
+    assert len(world.lost) > 1
+    first = world.lost[0]
+    let_go = []
+    world.hooks["stepped"].append(lambda node: node.name == "guard" and let_go.append(min(world.worst)))
+    assert world.run(60, lambda: world.events[-1].kind is EventKind.FILLS_DENIED)
+    assert world.run(1, lambda: not world.guard.gate.open)
+    world.hidden.discard(first.exec_id)
+    assert world.run(20, lambda: world.guard.exposure.account_lines[BTC].position.qty > 0)
+    world.run(20)
+    event = world.events[-1]
+    assert (event.cum_qty, event.missing_qty) == (first.last_qty, filled - first.last_qty)
+    assert world.guard.gate.reasons == ["1 open breaks of kind different"]
+    world.hidden.clear()
+    assert world.run(20, lambda: world.guard.gate.open)
+    assert world.guard.exposure.account_lines[BTC].position.qty == filled
+    assert let_go and set(let_go) == {filled}
+    assert world.run(20, lambda: not differences(world)), differences(world)
+
+
+def test_a_stated_position_settles_what_drop_copy_denies(world):
+    """An operator's word opens the gate again, though the venue goes on contradicting itself."""
+    filled = world.take_and_lose(hidden=True)
+    assert world.run(60, lambda: world.events[-1].kind is EventKind.FILLS_DENIED)
+    assert world.run(1, lambda: not world.guard.gate.open)
+    world.tell(
+        "guard",
+        "guard.orders",
+        Arm(request_id="a", who="ann", why="read on the web", accept_gap=True, positions={BTC: filled}),
+    )
+    assert world.run(20, lambda: world.guard.gate.open), world.guard.gate.reasons
+    assert world.guard.exposure.account.worst == filled and not world.guard.exposure.short
+    assert not world.buy(contracts(MOST + 1) - filled, world.book.bid * 995 // 1000)
+    world.run(30)
+    assert world.guard.gate.open and world.guard.exposure.account.worst == filled

@@ -448,6 +448,7 @@ class WithinLimits(Checker):
         self._account = _position_limit(config.risk.account)
         self._open_max = config.risk.account.max_open_orders
         self._held: dict[tuple[int, str], int] = {}
+        self._settled: dict[str, tuple[int, str, int]] = {}  # by order, what an operator settled of its fills
         self._foreign: dict[
             str, int
         ] = {}  # by market, how much of it others than the engine have traded in the account
@@ -463,6 +464,9 @@ class WithinLimits(Checker):
                 if slot is None:
                     self._foreign[entry.report.symbol] = self._foreign.get(entry.report.symbol, 0) + signed
                 self._held[key] = self._held.get(key, 0) + (signed if entry.report.side == "1" else -signed)
+        elif isinstance(entry, OrderEvent) and entry.kind is EventKind.FILLS_DENIED:
+            signed = entry.settled_qty if entry.side == 1 else -entry.settled_qty
+            self._settled[entry.order] = (entry.strategy, entry.symbol, signed)
 
     def delivered(self, source: Node, target: Node, channel: str, message: Any) -> None:  # noqa: ARG002
         if target.name == "guard" and isinstance(message, OrderEvent | TapeReplay | OrdersSnapshot):
@@ -523,11 +527,16 @@ class WithinLimits(Checker):
             self._check_sums(guard, message.strategy, message.request)
 
     def _check_covers(self, guard: Guard) -> None:
-        # What the venue has filled is a fill that the guard knows, or is within what it counts as open.
+        # What the venue has filled is a fill that the guard knows, or is within what it counts as open. What an operator
+        # settled is in the position that he stated, which is no strategy's.
+        settled: dict[tuple[int, str], int] = {}
+        for slot, symbol, qty in self._settled.values():
+            settled[slot, symbol] = settled.get((slot, symbol), 0) + qty
         for (slot, symbol), line in guard.exposure.lines.items():
             if slot < 0:
                 continue
-            truth, held = self._held.get((slot, symbol), 0), line.position.qty
+            truth = self._held.get((slot, symbol), 0) - settled.get((slot, symbol), 0)
+            held = line.position.qty
             low, high = held - line.open_sell, held + line.open_buy
             self.check(
                 low <= truth <= high,

@@ -416,23 +416,38 @@ def test_an_order_without_a_submission_is_missing_only_on_a_tape_that_was_read_f
     assert not rest.breaks.open
 
 
-def test_fills_that_drop_copy_does_not_have_though_cum_qty_told_of_them_are_a_difference():
-    """Open until the fill comes after all, explained by an operator's word about the position."""
-    for last in ("trade", "position"):
-        reconciler = Reconciler(10, 30 * SECOND)
-        over = {"state": OrderState.CANCELED, "late": True}
-        reconciler.on_event(event(1, "", EventKind.SUBMITTED), 0)
-        denied = event(2, "", EventKind.FILLS_DENIED, source=Source.RECOVERED, cum_qty=200, **over)
-        reconciler.on_event(denied, 0)
-        (note,) = reconciler.breaks.open.values()
-        assert (note.kind, note.severity, note.break_id) == ("different", "critical", f"different-{OURS}")
-        assert note.text == "the session's CumQty is more than the 2.00 that drop copy shows"
-        if last == "trade":
-            reconciler.on_event(event(3, "1;9", source=Source.RECOVERED, **over), 0)
-        else:
-            said = {"position": 800, "long_qty": 800, "short_qty": 0, "source": Source.OPERATOR}
-            reconciler.on_event(event(3, "", EventKind.POSITION, **said), 0)
-        assert not reconciler.breaks.open
+@pytest.mark.parametrize("last", ["trade", "denied", "position"])
+def test_fills_that_drop_copy_does_not_have_though_cum_qty_told_of_them_are_a_difference(last):
+    """Open until every one of them came after all, explained by an operator's word."""
+    reconciler = Reconciler(10, 30 * SECOND)
+    over = {"state": OrderState.CANCELED, "late": True}
+    reconciler.on_event(event(1, "", EventKind.SUBMITTED), 0)
+    denied = event(
+        2,
+        "",
+        EventKind.FILLS_DENIED,
+        source=Source.RECOVERED,
+        cum_qty=200,
+        missing_qty=600,
+        text="drop copy shows no such fill",
+        **over,
+    )
+    reconciler.on_event(denied, 0)
+    (note,) = reconciler.breaks.open.values()
+    assert (note.kind, note.severity, note.break_id) == ("different", "critical", f"different-{OURS}")
+    assert note.text == "by CumQty 6.00 more than our 2.00 were filled: drop copy shows no such fill"
+    reconciler.on_event(event(3, "1;8", source=Source.RECOVERED, cum_qty=400, missing_qty=400, **over), 0)
+    assert [note.status for note in reconciler.breaks.open.values()] == ["open"]
+    if last == "trade":
+        reconciler.on_event(event(4, "1;9", source=Source.RECOVERED, cum_qty=800, **over), 0)
+    elif last == "denied":
+        reconciler.on_event(event(4, "", EventKind.FILLS_DENIED, source=Source.OPERATOR, **over), 0)
+    else:
+        said = {"position": 800, "long_qty": 800, "short_qty": 0, "source": Source.OPERATOR}
+        reconciler.on_event(event(4, "", EventKind.POSITION, **said), 0)
+    assert not reconciler.breaks.open
+    ends = {"trade": "closed", "denied": "explained", "position": "explained"}
+    assert reconciler.breaks.take()[-1].status == ends[last]
 
 
 def test_an_operator_who_gives_fills_up_opens_nothing():

@@ -83,9 +83,11 @@ def test_a_late_word_of_something_else_changes_nothing(rig):
     assert counted(rig) == (600, 0, 0, [600, 600, 600], 0)
 
 
-def test_they_are_released_when_drop_copy_has_none(rig):
+def test_they_count_though_drop_copy_has_none_until_an_operator_settles_them(rig):
     approved = over(rig, 600)
-    rig.end(approved, "fills_denied", "CANCELED", late=True)
+    rig.end(approved, "fills_denied", "CANCELED", late=True, missing_qty=600, source="recovered")
+    assert counted(rig) == (600, 0, 0, [600, 600, 600], 0)
+    rig.end(approved, "fills_denied", "CANCELED", late=True, settled_qty=600, source="operator")
     assert counted(rig) == (0, 0, 0, [0, 0, 0], 0)
     assert rig.guard.exposure.account.gross == 0
 

@@ -139,57 +139,129 @@ def test_it_is_kept_whole_however_many_orders_end_after_it(rig, monkeypatch) -> 
     assert rig.oe.ledger.find(order) is None
 
 
-def test_a_sweep_that_has_no_such_fill_is_believed_only_after_a_while(rig) -> None:
-    """The venue contradicts itself: drop copy may only be late. Then nothing counts any more, with an alert."""
+def deny(rig):
+    """Sweeps that have nothing, until the one that is believed."""
+    rig.wait(DENIED_NS // MS)
+    swept(rig)
+    swept(rig)
+
+
+def test_only_a_sweep_that_began_after_a_while_is_believed_to_have_no_such_fill(rig) -> None:
+    """Drop copy may only be late, and a sweep may be slow: what it says is from when it began. Then an alert, once."""
     order = rig.live()
     rig.report(order, "4", "4", cum_qty=600)
     swept(rig)
-    assert missing(rig, order) == 600
+    under_way = rig.oe.recovery.sweep_wanted
     rig.wait(DENIED_NS // MS)
+    rig.ask(SweepDone(wanted=under_way, complete=True))
+    assert rig.tape[-1].kind == "canceled" and rig.beat.sweep_wanted == under_way + 1
+    rig.ask(SweepDone(wanted=under_way, complete=True))
     swept(rig, complete=False)
-    assert missing(rig, order) == 600
+    assert rig.tape[-1].kind == "canceled" and rig.beat.sweep_wanted == under_way + 1
     swept(rig)
     event = rig.tape[-1]
-    assert (event.kind, event.state, event.missing_qty, event.late) == ("fills_denied", "CANCELED", 0, True)
-    assert shown(rig) == {} and "CumQty told of 6.00 more" in rig.out.logged("alert")[-1]
+    assert (event.kind, event.state, event.source, event.late) == (
+        "fills_denied",
+        "CANCELED",
+        "recovered",
+        True,
+    )
+    assert event.text == "drop copy shows no such fill"
+    assert "CumQty told of 6.00 more" in rig.out.logged("alert")[-1]
+    swept(rig)
+    rig.wait(DENIED_NS // MS)
+    swept(rig)
     swept(rig)
     assert rig.tape[-1] is event
 
 
-def test_what_was_denied_and_comes_after_all_moves_the_position_and_nothing_else(rig) -> None:
+def test_what_was_denied_stays_missing_until_all_of_it_came(rig) -> None:
+    """The venue contradicts itself, so the worst of both is counted; the first of two fills is not all."""
     order = rig.live()
-    first = lost(rig, order, 600)
+    first, second = lost(rig, order, 200, cum_qty=200), lost(rig, order, 400, cum_qty=600)
     rig.report(order, "4", "4", cum_qty=600)
-    rig.wait(DENIED_NS // MS)
-    swept(rig)
+    deny(rig)
+    assert rig.tape[-1].kind == "fills_denied" and shown(rig) == {order: 600}
     recover(rig, first)
-    assert (rig.oe.ledger.positions.qty(BTC), missing(rig, order), rig.state(order)) == (600, 0, "CANCELED")
+    assert (rig.tape[-1].cum_qty, rig.tape[-1].missing_qty, shown(rig)) == (200, 400, {order: 400})
+    again = rig.restarted()
+    again.oe.start(again.now)
+    assert shown(again) == {order: 400}
+    recover(again, second)
+    assert (again.oe.ledger.positions.qty(BTC), missing(again, order), shown(again)) == (600, 0, {})
+    assert again.state(order) == "CANCELED" and not again.oe.recovery.short
 
 
 def test_a_live_order_whose_fills_were_denied_goes_on(rig) -> None:
-    """It is not concluded over, nor in doubt; another report that says so again asks again."""
+    """It is not concluded over, nor in doubt; it is asked for again only when more gets lost."""
     order = rig.live()
     rig.report(order, "5", "0", leaves_qty=400, cum_qty=600)
-    rig.wait(DENIED_NS // MS)
-    swept(rig)
-    assert (rig.tape[-1].kind, rig.state(order), missing(rig, order)) == ("fills_denied", "NEW", 0)
+    deny(rig)
+    assert (rig.tape[-1].kind, rig.state(order), missing(rig, order)) == ("fills_denied", "NEW", 600)
     wanted = rig.beat.sweep_wanted
     rig.fill(order, 100, cum_qty=700)
-    assert missing(rig, order) == 600 and rig.beat.sweep_wanted == wanted + 1
+    assert missing(rig, order) == 600 and rig.beat.sweep_wanted == wanted
+    rig.fill(order, 100, cum_qty=900)
+    assert missing(rig, order) == 700 and rig.beat.sweep_wanted == wanted + 1
 
 
-@pytest.mark.parametrize("positions", [{BTC: 0}, {}])
-def test_an_operators_word_stands_for_the_sweep(rig, positions) -> None:
-    """A stated position has every fill in it; an accepted gap gives up what a sweep failed to bring."""
+def test_what_drop_copy_brought_and_was_refused_is_not_said_to_be_unknown_to_it(rig) -> None:
+    order = rig.live()
+    wrong = lost(rig, order, 600, cum_qty=600, last_px=-1)
+    rig.report(order, "4", "4", cum_qty=600)
+    recover(rig, wrong)
+    assert missing(rig, order) == 600
+    deny(rig)
+    name = copy_of(wrong).exec_id
+    assert rig.tape[-1].text == f"drop copy shows {name} of it, which was refused because it can't be true"
+
+
+def test_an_accepted_gap_gives_up_what_a_sweep_failed_to_bring(rig) -> None:
     order = rig.live()
     rig.report(order, "4", "4", cum_qty=600)
-    accept = AcceptGap(epoch=1, why="seen on the web", who="ann", positions=positions)
-    if not positions:
-        rig.guard(accept)
-        assert missing(rig, order) == 600
-        swept(rig, complete=False)
+    accept = AcceptGap(epoch=1, why="seen on the web", who="ann", positions={})
+    rig.guard(accept)
+    assert missing(rig, order) == 600
+    swept(rig, complete=False)
     rig.guard(accept)
     assert (missing(rig, order), rig.tape[-1].kind, rig.tape[-1].source) == (0, "fills_denied", "operator")
+
+
+@pytest.mark.parametrize("denied", [False, True])
+def test_a_position_that_an_operator_states_has_every_fill_in_it(rig, denied) -> None:
+    """Also what was denied before, which an accepted gap alone does not settle: no sweep failed to tell."""
+    order = rig.live()
+    rig.report(order, "4", "4", cum_qty=600)
+    if denied:
+        deny(rig)
+        swept(rig, complete=False)
+        rig.guard(AcceptGap(epoch=1, why="seen on the web", who="ann", positions={}))
+        assert missing(rig, order) == 600
+    rig.guard(AcceptGap(epoch=1, why="seen on the web", who="ann", positions={BTC: 600}))
+    event = rig.tape[-1]
+    assert (missing(rig, order), event.kind, event.source) == (0, "fills_denied", "operator")
+    assert shown(rig) == {} and not rig.oe.recovery.short and not rig.oe.ledger.short
+
+
+def test_an_operators_word_about_a_live_order_holds_for_every_later_report(rig) -> None:
+    """What he settled is not missing again; what gets lost after that is, and a restart knows both."""
+    order = rig.live()
+    first = lost(rig, order, 300, cum_qty=300)
+    rig.fill(order, 100, cum_qty=400)
+    rig.guard(AcceptGap(epoch=1, why="seen on the web", who="ann", positions={BTC: 400}))
+    assert (rig.tape[-1].kind, rig.tape[-1].settled_qty, missing(rig, order)) == ("fills_denied", 300, 0)
+    wanted = rig.beat.sweep_wanted
+    rig.fill(order, 100, cum_qty=500)
+    rig.report(order, "5", "0", leaves_qty=500, cum_qty=500)
+    assert missing(rig, order) == 0 and rig.beat.sweep_wanted == wanted
+    again = rig.restarted()
+    again.oe.start(again.now)
+    again.logon()
+    lost(again, order, 50, cum_qty=550)
+    again.fill(order, 100, cum_qty=650)
+    assert missing(again, order) == 50
+    recover(again, first)
+    assert again.oe.ledger.find(order).event.missing_qty == 0
 
 
 def system(rig, exec_type, status, **more):
@@ -220,11 +292,28 @@ def test_what_drop_copy_shows_first_of_a_foreign_order_is_not_missing_before(rig
     assert shown(rig) == {"V9": 50}
 
 
-def test_a_foreign_orders_fills_may_be_denied(rig) -> None:
+def test_a_foreign_orders_fills_may_be_denied_and_settled(rig) -> None:
+    """Its quantity is what the venue said, so what is settled goes out of it; and it stays settled."""
     rig.app(system(rig, "F", "1", last_qty=200, last_px=195_000, cum_qty=500, leaves_qty=100))
     assert (rig.tape[-1].qty, rig.tape[-1].leaves_qty) == (600, 100)
-    rig.wait(DENIED_NS // MS)
-    swept(rig)
+    deny(rig)
+    event = rig.tape[-1]
+    assert (event.kind, event.order, event.missing_qty, event.leaves_qty) == ("fills_denied", "V9", 300, 400)
+    assert shown(rig) == {"V9": 300}
+    rig.guard(AcceptGap(epoch=1, why="seen on the web", who="ann", positions={BTC: 500}))
     event = rig.tape[-1]
     assert (event.kind, event.order, event.missing_qty, event.leaves_qty) == ("fills_denied", "V9", 0, 100)
-    assert shown(rig) == {}
+    rig.app(system(rig, "F", "1", last_qty=60, last_px=195_000, cum_qty=560, leaves_qty=40))
+    assert (rig.tape[-1].missing_qty, rig.tape[-1].leaves_qty, shown(rig)) == (0, 40, {})
+
+
+def test_a_foreign_order_is_kept_while_it_lacks_fills_however_many_come_after_it(rig, monkeypatch) -> None:
+    """The guard counts them until an event says otherwise."""
+    monkeypatch.setattr(ledger, "FOREIGN_KEPT", 2)
+    first = system(rig, "F", "1", last_qty=300, last_px=195_000, cum_qty=300, leaves_qty=200)
+    rig.app(system(rig, "F", "2", last_qty=200, last_px=195_000, cum_qty=500))
+    for name in ("W1", "W2", "W3"):
+        rig.app(rig.make(name, "0", "0", order_id=name, leaves_qty=100))
+    assert list(rig.oe.ledger.foreign) == ["V9", "W3"]
+    recover(rig, first)
+    assert shown(rig) == {} and (rig.tape[-1].order, rig.tape[-1].missing_qty) == ("V9", 0)

@@ -342,3 +342,26 @@ def test_any_order_of_any_valid_reports_duplicated_ends_the_same(seed, shuffle, 
         reports = reports + shuffle.choices(reports, k=extra)
         shuffle.shuffle(reports)
     assert ends[0] == ends[1]
+
+
+def test_a_settled_fill_that_comes_after_all_is_settled_no_more() -> None:
+    """What gets lost after it is missing, not taken for what the operator settled."""
+    life = Life()
+
+    def lacks():
+        return life.order.event.cum_qty, life.order.event.missing_qty, life.order.event.settled_qty
+
+    def traded(event: int, qty: int, cum_qty: int) -> None:
+        life.report(rep("F", f"1;{event}", "1", last_qty=qty, last_px=100_000, cum_qty=cum_qty))
+
+    traded(2, 100, 400)
+    life.take(orders.denied(life.order.event, life.numbers(), 0, "none there", Source.RECOVERED))
+    assert lacks() == (100, 300, 0)
+    life.take(orders.denied(life.order.event, life.numbers(), 0, "stated", Source.OPERATOR))
+    assert lacks() == (100, 0, 300)
+    traded(3, 100, 500)
+    assert lacks() == (200, 0, 300)
+    traded(1, 300, 300)
+    assert lacks() == (500, 0, 0)
+    traded(5, 100, 700)
+    assert lacks() == (600, 100, 0)
