@@ -185,7 +185,7 @@ class DropCopy(Actor):
         # What this batch gave to order entry or the venue has not left: sweep again.
         self.out.log("alert", f"drop copy's journal can't be written, nothing is reconciled: {reason}")
         self.sweeper.hold_off(now.mono_ns)
-        self._set_deadline()
+        self._set_deadline(now)
 
     def on_journal_ok(self, now: Now) -> None:
         self.sweeper.at_once(now.mono_ns)
@@ -316,7 +316,7 @@ class DropCopy(Actor):
             self._watch_age(now)
             self.out.send("dc.feed", self._reconciliation_status(now), topic=TOPIC_STATUS)
         self._finish_life(now)
-        self._set_deadline()
+        self._set_deadline(now)
 
     def _finish_life(self, now: Now) -> None:
         if self._final_by_ns is not None and not self.quiesced:
@@ -332,11 +332,11 @@ class DropCopy(Actor):
         if self._stopping and self.gateway.stopped and (listening is None or listening.gateway.stopped):
             self.stopped = True
 
-    def _set_deadline(self) -> None:
+    def _set_deadline(self, now: Now) -> None:
         others = [self.gateway.deadline, self.tape.deadline, self.sweeper.deadline()]
         others.append(None if self.quiesced else self._final_by_ns)
         if self.listening is not None:
-            others += [self.listening.gateway.deadline, self.listening.witness.due]
+            others += [self.listening.gateway.deadline, self.listening.witness.due(now.mono_ns)]
         due = [self._status_ns, *(deadline for deadline in others if deadline is not None)]
         self.deadline = None if self.stopped else min(due)
 

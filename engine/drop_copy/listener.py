@@ -12,6 +12,7 @@ It is joined with the tape by ExecID as drop copy is, but sees everything at onc
 Its breaks end with `-listener`, so that they never stand for the ones between the tape and drop copy.
 """
 
+from itertools import islice
 from typing import Final
 
 from engine.common.clock import SECOND
@@ -146,12 +147,14 @@ class ListenerWitness:
             text = f"the session brought this {event.kind}, the listener did not"
             self._note(brk.MISSING_THERE, key, event.symbol, event.cl_ord_id, text, wall_ns)
 
-    @property
-    def due(self) -> int | None:
-        """mono_ns at which something may be due, or None."""
-        due = [since + self._missing_there_ns for _, since in list(self._expected.values())[:1]]
-        due += [since + GRACE_NS for since in list(self._unmatched.values())[:1]]
-        return min(due, default=None)
+    def due(self, mono_ns: int) -> int | None:
+        """mono_ns at which something may be due, or None.
+
+        What is due already waits for a whole tape, and each message of the tape is a step anyway.
+        """
+        due = [since + self._missing_there_ns for _, since in islice(self._expected.values(), 1)]
+        due += [since + GRACE_NS for since in islice(self._unmatched.values(), 1)]
+        return min((at_ns for at_ns in due if at_ns > mono_ns), default=None)
 
     def forget_before(self, first: dict[int, Key]) -> None:
         """Forget what lies before what is still compared: the oldest mark of each exchange index."""

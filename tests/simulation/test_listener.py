@@ -5,6 +5,7 @@ from engine.messages.control import VenueFault
 from engine.messages.executions import EventKind, Source
 from engine.messages.reconciliation import RecoveredNote
 from engine.runtime.virtual import VirtualWorld
+from engine.runtime.virtual_node import Watcher
 from engine.tools.docs_gen import ROOT
 from engine.tools.simulation.comparison import differences
 
@@ -68,6 +69,33 @@ def test_what_the_session_never_hears_comes_by_the_listener_within_seconds():
     notes = [entry for entry in drop_copy.journal if isinstance(entry, RecoveredNote)]
     assert {note.way for note in notes} == {"listener"}
     world.run(5)
+    quiesced(world)
+
+
+class Restless(Watcher):
+    """Counts the steps of drop copy, and ends a run in which it does nothing but step."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def stepped(self, node) -> None:
+        if node.name == "drop_copy":
+            self.steps += 1
+            assert self.steps < 5000, "drop copy steps again and again"
+
+
+def test_what_it_hears_while_the_tape_is_silent_waits_without_a_busy_loop():
+    """Nothing can be given to an order entry that is dead; drop copy does not ask itself each instant whether it is back."""
+    world = world_of("reconciliation.sweep_s=60")
+    world.run(10)
+    world.kill_node("order_entry")
+    foreign = {"symbol": "BTC-PERP", "qty": "1", "price": "25.0000", "tif": "3"}
+    fault(world, "foreign_order", **foreign)
+    world.watch(Restless())
+    world.run(5)
+    assert world.nodes["drop_copy"].actor.listening.witness.missing_here(world.mono_ns)
+    world.start_node("order_entry")
+    world.run(30)
     quiesced(world)
 
 
