@@ -74,6 +74,7 @@ class VirtualWorld:
         marks: channel to its high-water mark, where it is not the table's.
         wall_skew_ns: how far the engine's wall clock is from true time, which is the venue's unless that is skewed.
         halt_text: what the halt file says, None without one. answers: what tools were answered.
+        struck: what went wrong by the network, disks and signals, and by whoever else `strike`s: kind to how often.
         trace: called with each happening, for a readable trace.
     """
 
@@ -91,6 +92,7 @@ class VirtualWorld:
         self.trace: Callable[[str, str, str, bytes], None] | None = None
         self.steps = 0
         self.answers: list[tuple[str, Any]] = []
+        self.struck: dict[str, int] = {}
         self.halt_text: str | None = None
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = 0
@@ -163,6 +165,10 @@ class VirtualWorld:
         )
         if self.trace is not None:
             self.trace(kind, source, target, data)
+
+    def strike(self, kind: str) -> None:
+        """Count something that went wrong."""
+        self.struck[kind] = self.struck.get(kind, 0) + 1
 
     @property
     def trace_hash(self) -> str:
@@ -267,6 +273,7 @@ class VirtualWorld:
         ):
             self._deliver(source, target, channel, message, self._encode(message))
         elif source.actor is not None:
+            self.strike("refused")
             source.actor.on_peer(channel.name, to or "", PeerEvent.REFUSED, message, source.now)
 
     def _joined(self, source: Node, target: Node, channel: Channel) -> bool:
@@ -296,6 +303,7 @@ class VirtualWorld:
                 continue
             full = not self._has_room(source, node, channel)
             if full or (drop and self.rng.randrange(100) < drop):
+                self.strike("full" if full else "drop")
                 self.note("drop", source.name, node.name, data)
                 continue
             self._deliver(source, node, channel, message, data)
@@ -325,6 +333,7 @@ class VirtualWorld:
                 (source_life, name), sent_ns + 1
             ):
                 queued[queue] -= 1
+                self.strike("kill.unsent")
                 return
             self.note(name, source.name, target.name, data)
             target.step(name, handle)

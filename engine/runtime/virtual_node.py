@@ -186,6 +186,8 @@ class Node:
         self._is_flush_due = False
         if self._backlog and not self.frozen:
             batch, self._backlog = self._backlog, []
+            if len(batch) > 1:
+                self.world.strike("batch")
             rank = {source: self.world.rng.random() for source, _ in batch}
             rank[_LAST] = 2.0
             batch.sort(key=lambda item: rank[item[0]])  # stable: each source keeps its order
@@ -274,6 +276,7 @@ class Node:
         assert self.actor is not None, "only a living process commits"
         world = self.world
         world.note("disk", self.name, "full", b"")
+        world.strike("disk.reserve" if self.has_reserve else "disk")
         self.held = True
         self._held_sends, self._sends = self._sends, []
         if self.has_reserve:
@@ -416,6 +419,7 @@ class Node:
         """Go on with what waited."""
         if self.frozen:
             self.frozen = False
+            self.world.strike("freeze.backlog" if self._backlog else "freeze")
             self._flush()
             if self.actor is not None:
                 self._wake_ns = None

@@ -27,9 +27,10 @@ class Pipe:
             were written and have arrived, from which on they are lost, how many bytes of that one arrive still, and
             whether it may write any more.
         hears: that end is told of things. silent: half-open.
+        tear: how many more writes of end 0 it lives; its last one is under way then; -1: no such thing was ordered.
     """
 
-    __slots__ = ("arrived", "due", "ends", "hears", "lost_from", "rest", "shut", "silent", "written")
+    __slots__ = ("arrived", "due", "ends", "hears", "lost_from", "rest", "shut", "silent", "tear", "written")
 
     def __init__(self, ends: tuple[tuple["Node", str], tuple["Node", str]]) -> None:
         self.ends = ends
@@ -41,6 +42,7 @@ class Pipe:
         self.shut = [False, False]
         self.hears = [True, True]
         self.silent = False
+        self.tear = -1
 
 
 class Wires:
@@ -101,11 +103,16 @@ class Wires:
             came = data
             if lost_from is not None and number >= lost_from:
                 came = data[: pipe.rest[side] * len(data) // 100] if number == lost_from else b""
+                world.strike("cut.amid" if came else "cut.lost")
             if came and pipe.hears[1 - side] and not pipe.silent:
                 world.note("bytes", node.name, name, came)
                 target.step(name, lambda a, now: a.on_bytes(name, came, now))
 
         world.at(self._arrival(pipe, side), arrive)
+        if pipe.tear >= 0 and side == 0:
+            pipe.tear -= 1
+            if pipe.tear < 0:
+                self.cut(node.name, link)
 
     def close(self, node: "Node", link: str, reason: str) -> None:
         """Close after what was written; both ends are told."""
@@ -139,7 +146,7 @@ class Wires:
         for side in (0, 1):
             if pipe.lost_from[side] is None and world.rng.randrange(100) < LOST_PERCENT:
                 pipe.lost_from[side] = world.rng.randint(pipe.arrived[side], pipe.written[side])
-                pipe.rest[side] = world.rng.choice((0, 0, world.rng.randrange(100)))
+                pipe.rest[side] = world.rng.choice((0, world.rng.randrange(100)))
             pipe.shut[side] = True
         for side in (0, 1):
             if pipe.hears[side]:
@@ -151,6 +158,12 @@ class Wires:
         if end is not None and not end[0].silent:
             self._world.note("cut", name, link, b"")
             self._break(end[0], "connection reset")
+
+    def cut_amid(self, name: str, link: str, writes: int) -> None:
+        """Cut a session's connection when so many more writes, and then one, have left and the last is under way."""
+        end = self._ends.get((name, link))
+        if end is not None:
+            end[0].tear = writes
 
     def silence(self, name: str, link: str) -> None:
         """Let a connection become half-open: nothing arrives any more, nobody is told."""

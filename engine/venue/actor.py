@@ -131,7 +131,7 @@ class Venue(Actor):
         self._fault_desk = FaultDesk(self)
         self._restart = Restart(self.retention, archived=archive is not None)
         self._touched: dict[str, Connection] = {}
-        self._hold_next = 0
+        self.hold_next = 0
         self._hold_for = ""
         self._cancelling: list[
             tuple[Owner, int, int]
@@ -578,8 +578,8 @@ class Venue(Actor):
             self._record(event, event.key, now)
             if report.exec_type != REJECTED:
                 self.history.add(event.owner.account, event.key, report, now.wall_ns)
-        if self._hold_next and event.key is not None and self._is_of(event.owner, self._hold_for):
-            self._held, self._held_behind, self._hold_next = event, self._hold_next, 0
+        if self.hold_next and event.key is not None and self._is_of(event.owner, self._hold_for):
+            self._held, self._held_behind, self.hold_next = event, self.hold_next, 0
             self._held_until = now.mono_ns + _HELD_NS
             return
         self._tell(event, now)
@@ -682,7 +682,7 @@ class Venue(Actor):
     def hold_reports(self, session: str, count: int, now: Now) -> None:
         """Have a session's next report wait until `count` others of it went before it, or half a second."""
         self._release_held(now)
-        self._hold_next, self._hold_for = count, session
+        self.hold_next, self._hold_for = count, session
 
     def touch(self, connection: Connection) -> None:
         """Have what a connection says written when this step ends."""

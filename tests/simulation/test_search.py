@@ -12,8 +12,10 @@ from simulation.test_planted_bugs import skips_the_journal
 from engine import cli, config_loader
 from engine.tools.docs_gen import ROOT
 from engine.tools.simulation import faults, venue_faults
+from engine.tools.simulation.coverage import expected_kinds
 from engine.tools.simulation.run import run
 from engine.tools.simulation.settings import drawn
+from engine.tools.simulation.swarm import swarmed
 from engine.venue.faults import KINDS
 
 SEEDS = 100
@@ -26,10 +28,15 @@ def demo():
     return config_loader.load(f"{ROOT}/configs/demo.toml", [])
 
 
+@functools.cache
+def outcomes_of(first):
+    return [run(demo(), seed, SECONDS) for seed in range(first, first + AT_ONCE)]
+
+
 @pytest.mark.parametrize("first", range(1, SEEDS + 1, AT_ONCE))
 def test_no_schedule_of_faults_breaks_an_invariant_or_leaves_a_difference(first):
     """On a failure: scripts/simulate --seed SEED --minutes 0.5."""
-    outcomes = [run(demo(), seed, SECONDS) for seed in range(first, first + AT_ONCE)]
+    outcomes = outcomes_of(first)
     failed = [f"seed {outcome.seed}: {outcome.violation}" for outcome in outcomes if outcome.violation]
     assert not failed, "\n".join(failed)
     assert sum(sum(outcome.faults.values()) for outcome in outcomes) > 10 * AT_ONCE
@@ -107,12 +114,23 @@ def test_a_seed_is_one_trace_whatever_the_hashes_of_a_process(tmp_path):
     assert len(traces) == 1
 
 
-def test_every_kind_of_fault_happens_within_the_schedules_of_the_suite():
-    """What the plan can do, and what the venue can be told to do, is drawn at all."""
-    kinds = {kind for kind, weight in faults._WEIGHTS.items() if weight}
-    seen: set[str] = set()
-    for seed in range(1, 200):
-        rng = random.Random(seed)
-        seen.add(venue_faults.draw(demo(), rng).kind)
-    assert seen == set(KINDS) - set(venue_faults.NEVER)
-    assert all(callable(getattr(faults.FaultPlan, f"_{kind}")) for kind in kinds)
+def test_every_kind_of_fault_takes_effect_within_the_schedules_of_the_suite():
+    """Not only drawn: a process died, a report was lost, an order was refused, an operator was obeyed."""
+    struck: set[str] = set()
+    for first in range(1, SEEDS + 1, AT_ONCE):
+        for outcome in outcomes_of(first):
+            struck |= outcome.faults.keys()
+    assert sorted(expected_kinds() - struck) == []
+
+
+def test_all_that_the_venue_can_be_told_to_do_is_drawn():
+    assert set(venue_faults.WEIGHTS) == set(KINDS) - set(venue_faults.NEVER)
+    assert all(callable(getattr(faults.FaultPlan, f"_{kind}")) for kind in faults.WEIGHTS)
+
+
+def test_each_seed_has_faults_of_its_own():
+    """Some kinds never, others often; every kind in some seed, and all kinds together in some."""
+    drawn_weights = [swarmed(faults.WEIGHTS, random.Random(seed)) for seed in range(100)]
+    assert all(drawn_weights) and any(set(each) == set(faults.WEIGHTS) for each in drawn_weights)
+    assert any(len(each) < len(faults.WEIGHTS) // 3 for each in drawn_weights)
+    assert all(any(kind not in each for each in drawn_weights) for kind in faults.WEIGHTS)

@@ -8,7 +8,7 @@ from engine.runtime.virtual import VirtualWorld
 from engine.runtime.virtual_node import Watcher
 
 OE: Final = "order_entry"
-_REQUEST: Final = re.compile(rb"\x0135=([ADFGq])\x01.*?\x0110=\d\d\d\x01", re.DOTALL)
+_REQUEST: Final = re.compile(rb"\x0135=([ADFGq]|UOG)\x01.*?\x0110=\d\d\d\x01", re.DOTALL)
 _CL_ORD_ID: Final = re.compile(rb"\x0111=([^\x01]*)\x01")
 
 

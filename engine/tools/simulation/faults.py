@@ -6,7 +6,7 @@
     drop      a PUB loses messages to each subscriber  bus, wire  messages, bytes take long
     freeze    a process is stopped (SIGSTOP)           busy      its steps take long, so that inputs come in batches
     disk      a process's disk is full for a while     clock     the engine's wall clock jumps, and later back
-    venue     the venue misbehaves, by VenueFault      operator  halts and arms, cancels all, flattens
+    venue     the venue misbehaves, by VenueFault      operator  halts and arms, cancels all, flattens, resets groups
     rogue     a strategy asks for what it may not      flood     a strategy asks for very much at once
     replay    an old command comes once more, a fenced guard commands
 
@@ -15,6 +15,7 @@
 
 import functools
 import random
+import re
 from typing import Any, Final
 
 import msgspec
@@ -22,18 +23,32 @@ import msgspec
 from engine.common.clock import MS, SECOND
 from engine.common.ids import ClOrdIDs, slot_of
 from engine.drop_copy.actor import DropCopy
-from engine.messages.commands import Approved, Arm, CancelAll, CancelOrder, Flatten, Halt, NewOrder
+from engine.messages.commands import (
+    Approved,
+    Arm,
+    CancelAll,
+    CancelOrder,
+    Flatten,
+    GroupOrder,
+    Halt,
+    NewOrder,
+)
 from engine.messages.control import VenueFault
+from engine.messages.topology import role_of
 from engine.order_entry.actor import OrderEntry
 from engine.runtime.virtual import BUS_DELAY_NS, LINK_DELAY_NS, VirtualWorld
 from engine.runtime.virtual_node import Node, Watcher
 from engine.tools.simulation import venue_faults
 from engine.tools.simulation.checker import OE
+from engine.tools.simulation.coverage import Coverage
+from engine.tools.simulation.order_groups import groups_to_mend
+from engine.tools.simulation.swarm import swarmed
 
 TOOL: Final = "tool.faults"
 FIRST_NS: Final = SECOND // 2
-_WEIGHTS: Final = {
+WEIGHTS: Final = {
     "kill": 10,
+    "power": 1,
     "cut": 8,
     "silence": 2,
     "storm": 1,
@@ -53,33 +68,46 @@ _WEIGHTS: Final = {
 }
 _KILLED: Final = {"order_entry": 5, "guard": 4, "drop_copy": 3, "market_data": 2, "venue": 1}
 _SESSIONS: Final = {"order_entry": 4, "drop_copy": 3, "market_data": 2}
+_LISTENER: Final = 4
 _PUBLISHERS: Final = ("oe.tape", "oe.tape", "md.feed", "dc.feed")
 _DISKS: Final = (OE, OE, "guard", "drop_copy")
 _MARKED: Final = ("oe.tape", "oe.orders", "oe.ask", "guard.orders", "md.feed", "dc.feed")
 _HOUR_MS: Final = 3_600_000
 _CLOCK_MS: Final = (700, -700, 6_000, -6_000, 31_000, -31_000, -_HOUR_MS, 24 * _HOUR_MS)
+_EVERY_NS: Final = (250 * MS, 500 * MS, 700 * MS, 700 * MS, 1200 * MS)
 _REPLAYED_MAX: Final = 50
 _FLOOD: Final = 300
+_CREATE: Final = re.compile(rb"\x0135=UOG\x01.*\x0120131=1\x01", re.DOTALL)
 
 
 class FaultPlan(Watcher):
     """Draws faults as time goes by and lets them happen.
 
     Args:
-        world: to be harmed. until_ns: mono_ns from which nothing new goes wrong. every_ns: mean time between two faults.
+        world: to be harmed. until_ns: mono_ns from which nothing new goes wrong.
 
     Attributes:
-        happened: kind to how often; the venue's kinds as `venue.KIND`.
+        drawn: kind to how often it was to happen; the venue's kinds as `venue.KIND`. `VirtualWorld.struck` has how often
+            it did.
     """
 
-    def __init__(self, world: VirtualWorld, until_ns: int, every_ns: int) -> None:
+    def __init__(self, world: VirtualWorld, until_ns: int) -> None:
         self.world = world
-        self.happened: dict[str, int] = {}
+        self.drawn: dict[str, int] = {}
+        self.coverage = Coverage(world, TOOL)
         self._undo: dict[tuple[str, str, str], dict[str, str]] = {}  # kind, session, market to arguments
         self.healed = False
         self._rng = random.Random(f"{world.seed}/faults")  # noqa: S311 - a repeatable run is the point
         self._until_ns = until_ns
-        self._every_ns = every_ns
+        self._every_ns = self._rng.choice(_EVERY_NS)
+        self._weights = swarmed(WEIGHTS, self._rng)
+        self._of_venue = swarmed(venue_faults.WEIGHTS, self._rng)
+        killed = {name: _KILLED.get(name, 2) for name in world.nodes}
+        self._killed = swarmed(killed, self._rng)
+        sessions = dict(_SESSIONS)
+        if world.config.sessions.listener is not None:
+            sessions["listener"] = _LISTENER
+        self._sessions = swarmed(sessions, self._rng)
         self._commands: list[tuple[Approved, Node]] = []
         self._orders: list[NewOrder] = []
         self._numbers = 0
@@ -95,6 +123,26 @@ class FaultPlan(Watcher):
             self._orders.append(message)
             del self._orders[:-_REPLAYED_MAX]
 
+    def wrote(self, node: Node, link: str, data: bytes) -> None:  # noqa: ARG002
+        if not self._is_anchored and node.name == OE and _CREATE.search(data) and self._rng.random() < 0.4:
+            self.world.after(self._rng.randint(0, MS), self._lose_create)
+
+    def _lose_create(self) -> None:
+        """Take away the answer to an order group's create; it is made before anything else can go wrong."""
+        self.world.strike("create")
+        if self._rng.random() < 0.5:
+            self._say("kill order_entry, which makes an order group")
+            self._kill_now(OE, self._while(20 * MS, SECOND))
+        else:
+            self._say("cut order_entry, which makes an order group")
+            self._break(OE, "cut")
+        self._later(self._while(2 * SECOND, 6 * SECOND), self._mend_groups)
+
+    def _mend_groups(self) -> None:
+        self._numbers += 1
+        for order in groups_to_mend(self.world, f"o{self._numbers}"):
+            self._order(order)
+
     # -- drawing
 
     def _next(self) -> None:
@@ -103,13 +151,13 @@ class FaultPlan(Watcher):
         if not self._anchored():
             self.world.after(50 * MS, self._next)
             return
-        kind = self._pick(_WEIGHTS)
+        kind = self._pick(self._weights)
         self._count(kind)
         getattr(self, f"_{kind}")()
         self.world.after(self._rng.randint(MS, 2 * self._every_ns), self._next)
 
     def _count(self, kind: str) -> None:
-        self.happened[kind] = self.happened.get(kind, 0) + 1
+        self.drawn[kind] = self.drawn.get(kind, 0) + 1
 
     def _anchored(self) -> bool:
         # Before drop copy has its first ExecID it can't ask for what was lost (venue.md section 6): that is a gap that
@@ -127,10 +175,7 @@ class FaultPlan(Watcher):
         return self._rng.randint(low_ns, high_ns)
 
     def _process(self) -> str:
-        weights = dict(_KILLED)
-        for name in self.world.nodes:
-            weights.setdefault(name, 2)
-        return self._pick(weights)
+        return self._pick(self._killed)
 
     def _say(self, text: str) -> None:
         self.world.note("fault", text, "", b"")
@@ -146,19 +191,37 @@ class FaultPlan(Watcher):
             name = self._process()
             node = self.world.nodes[name]
             back_ns = self._while(20 * MS, 3 * SECOND)
-            after = functools.partial(self._start_later, name, back_ns)
             if node.actor is None:
                 continue
             if self._rng.random() < 0.6:
                 self._say(f"kill {name} amid a release")
+                after = functools.partial(self._killed_amid, name, back_ns)
                 node.doom = (self._rng.randint(0, 8), after)
             else:
                 self._say(f"kill {name}")
-                self.world.kill_node(name)
-                after()
+                self._kill_now(name, back_ns)
 
-    def _start_later(self, name: str, back_ns: int) -> None:
-        self.world.after(back_ns, lambda: self.world.start_node(name))
+    def _killed_amid(self, name: str, back_ns: int) -> None:
+        self.world.strike("kill.amid")
+        self._died(name, back_ns)
+
+    def _kill_now(self, name: str, back_ns: int) -> None:
+        self.world.kill_node(name)
+        self._died(name, back_ns)
+
+    def _died(self, name: str, back_ns: int) -> None:
+        world = self.world
+        world.strike(f"kill.{role_of(name)}")
+        if sum(node.actor is None for node in world.nodes.values()) > 1:
+            world.strike("kill.two")
+        world.after(back_ns, lambda: world.start_node(name))
+
+    def _power(self) -> None:
+        self._say("the host is dead")
+        self.world.strike("power")
+        for name, node in self.world.nodes.items():
+            if name != "venue" and node.actor is not None:
+                self._kill_now(name, self._while(20 * MS, 3 * SECOND))
 
     def _freeze(self) -> None:
         node = self.world.nodes[self._process()]
@@ -173,6 +236,7 @@ class FaultPlan(Watcher):
     def _busy(self) -> None:
         node = self.world.nodes[self._process()]
         self._say(f"slow {node.name}")
+        self.world.strike("busy")
         node.busy_ns = self._while(MS // 10, 20 * MS)
         self._later(self._while(100 * MS, 3 * SECOND), lambda: setattr(node, "busy_ns", 0))
 
@@ -187,14 +251,28 @@ class FaultPlan(Watcher):
         jump_ms = self._rng.choice(_CLOCK_MS)
         self.world.wall_skew_ns = jump_ms * MS
         self._say(f"the engine's clock jumps by {jump_ms} ms")
+        self.world.strike("clock")
         self._later(self._while(50 * MS, 3 * SECOND), lambda: setattr(self.world, "wall_skew_ns", 0))
 
     # -- the network
 
     def _cut(self) -> None:
-        session = self._pick(_SESSIONS)
-        self._say(f"cut {session}")
-        self.world.wires.cut(session, session)
+        session = self._pick(self._sessions)
+        how = self._rng.choice(("cut", "tear"))
+        self._say(f"{how} {session}")
+        self._break(session, how)
+
+    def _break(self, session: str, how: str) -> None:
+        wires, name = self.world.wires, "drop_copy" if session == "listener" else session
+        if wires.connected(name, session):
+            self.world.strike(f"{how}.{session}")
+        match how:
+            case "cut":
+                wires.cut(name, session)
+            case "tear":
+                wires.cut_amid(name, session, self._rng.randint(0, 3))
+            case _:
+                wires.silence(name, session)
 
     def _storm(self) -> None:
         self._say("all sessions are cut again and again")
@@ -204,8 +282,9 @@ class FaultPlan(Watcher):
             self._later(at_ns, self._cut_all)
 
     def _cut_all(self) -> None:
-        for session in _SESSIONS:
-            self.world.wires.cut(session, session)
+        self.world.strike("storm")
+        for session in self._sessions:
+            self._break(session, "cut")
 
     def _mark(self) -> None:
         channel = self._rng.choice(_MARKED)
@@ -214,9 +293,9 @@ class FaultPlan(Watcher):
         self._later(self._while(50 * MS, 2 * SECOND), lambda: self.world.marks.pop(channel, None))
 
     def _silence(self) -> None:
-        session = self._pick(_SESSIONS)
+        session = self._pick(self._sessions)
         self._say(f"half-open {session}")
-        self.world.wires.silence(session, session)
+        self._break(session, "silence")
 
     def _drop(self) -> None:
         channel = self._rng.choice(_PUBLISHERS)
@@ -226,6 +305,7 @@ class FaultPlan(Watcher):
 
     def _bus(self) -> None:
         self.world.bus_delay_ns = (10_000, self._while(MS, 80 * MS))
+        self.world.strike("bus")
         self._say(f"bus takes up to {self.world.bus_delay_ns[1] // MS} ms")
         self._later(
             self._while(100 * MS, 2 * SECOND), lambda: setattr(self.world, "bus_delay_ns", BUS_DELAY_NS)
@@ -233,6 +313,7 @@ class FaultPlan(Watcher):
 
     def _wire(self) -> None:
         self.world.link_delay_ns = (50_000, self._while(MS, 900 * MS))
+        self.world.strike("wire")
         self._say(f"links take up to {self.world.link_delay_ns[1] // MS} ms")
         self._later(
             self._while(100 * MS, 3 * SECOND), lambda: setattr(self.world, "link_delay_ns", LINK_DELAY_NS)
@@ -246,10 +327,12 @@ class FaultPlan(Watcher):
         self.world.tell("venue", "venue.ask", fault, TOOL)
 
     def _venue(self) -> None:
-        drawn = venue_faults.draw(self.world.config, self._rng)
-        self._count(f"venue.{drawn.kind}")
+        drawn = venue_faults.draw(self.world.config, self._rng, self._of_venue)
+        kind = f"venue.{drawn.kind}"
+        self._count(kind)
         self._say(f"venue {drawn.kind} {drawn.session} {drawn.arguments}")
         self._tell_venue(drawn.kind, drawn.session, drawn.arguments)
+        self.coverage.asked(f"f{self._numbers}", kind, drawn.session, venue_faults.times(drawn))
         if drawn.undo is not None:
             kind, arguments = drawn.undo
             self._undo[kind, drawn.session, arguments.get("symbol", "")] = arguments
@@ -263,22 +346,50 @@ class FaultPlan(Watcher):
         symbol = self._rng.choice(("", *self.world.config.instruments))
         if self._rng.random() < 0.4:
             strategy, symbol = None, ""
-        dice = self._rng.randrange(4)
-        message: Halt | CancelAll | Flatten
-        if dice < 2:
-            message = Halt(
-                request_id=request_id, why="a drill", who="simulation", strategy=strategy, symbol=symbol
-            )
-            arm = Arm(request_id=request_id, why="over", who="simulation", strategy=strategy, symbol=symbol)
-            self._later(self._while(50 * MS, 3 * SECOND), lambda: self._tell_guard(arm))
-        elif dice == 2:
-            message = CancelAll(request_id=request_id, strategy=strategy, symbol=symbol)
-        else:
-            message = Flatten(request_id=request_id, who="simulation", symbol=symbol)
-            for market in (symbol,) if symbol else self.world.config.instruments:
-                arm = Arm(request_id=f"{request_id}+", why="over", who="simulation", symbol=market)
-                self._later(self._while(50 * MS, 6 * SECOND), functools.partial(self._tell_guard, arm))
+        groups = groups_to_mend(self.world, request_id)
+        match self._rng.choice(
+            ("halt", "halt", "cancel_all", "flatten", "by_hand", *(("group",) * 4 if groups else ()))
+        ):
+            case "halt":
+                self._order(
+                    Halt(
+                        request_id=request_id,
+                        why="a drill",
+                        who="simulation",
+                        strategy=strategy,
+                        symbol=symbol,
+                    )
+                )
+                self._arm_later(request_id, strategy, symbol, 3 * SECOND)
+            case "cancel_all":
+                self._order(CancelAll(request_id=request_id, strategy=strategy, symbol=symbol))
+            case "flatten":
+                self._order(Flatten(request_id=request_id, who="simulation", symbol=symbol))
+                for market in (symbol,) if symbol else self.world.config.instruments:
+                    self._arm_later(f"{request_id}{market}", None, market, 6 * SECOND)
+            case "by_hand":
+                self._halt_by_hand(strategy, symbol)
+                self._arm_later(request_id, strategy, symbol, 3 * SECOND)
+            case _:
+                self._order(self._rng.choice(groups))
+
+    def _order(self, message: Halt | Arm | CancelAll | Flatten | GroupOrder) -> None:
         self._tell_guard(message)
+        kind = f"Group{message.action.title()}" if isinstance(message, GroupOrder) else type(message).__name__
+        self.coverage.asked(message.request_id, f"operator.{kind}")
+
+    def _arm_later(self, request_id: str, strategy: int | None, symbol: str, within_ns: int) -> None:
+        arm = Arm(request_id=f"{request_id}+", why="over", who="simulation", strategy=strategy, symbol=symbol)
+        self._later(self._while(50 * MS, within_ns), lambda: self._order(arm))
+
+    def _halt_by_hand(self, strategy: int | None, symbol: str) -> None:
+        names = {each.slot: name for name, each in self.world.config.strategies.items()}
+        words = [f"strategy {names[strategy]}"] if strategy is not None else []
+        words += [f"market {symbol}"] if symbol else []
+        line = f"{' '.join(words) or 'all'}: by hand\n"
+        self._say(f"the halt file says {line.rstrip()}")
+        self.world.strike("operator.by_hand")
+        self.world.write_halts((self.world.halt_text or "") + line)
 
     def _tell_guard(self, message: Any, peer: str = TOOL) -> None:
         self._say(f"{type(message).__name__} to the guard from {peer}")
@@ -290,6 +401,7 @@ class FaultPlan(Watcher):
             return
         peer = self._rng.choice(workers).name
         victim = self._rng.choice(self._orders)
+        self.world.strike("rogue")
         now = self.world.mono_ns
         for message in (
             victim,  # the same order again, perhaps another's
@@ -324,6 +436,7 @@ class FaultPlan(Watcher):
         peer = self._rng.choice(workers)
         own = [order for order in self._orders if slot_of(order.cl_ord_id) == peer.slot]
         if own:
+            self.world.strike("flood")
             self._say(f"{_FLOOD} orders at once from {peer.name}")
             for _ in range(_FLOOD):
                 self.world.tell("guard", "guard.orders", self._fresh(self._rng.choice(own)), peer.name)
@@ -332,6 +445,7 @@ class FaultPlan(Watcher):
         if self._commands:
             command, _ = self._rng.choice(self._commands)
             self._say(f"command {command.no} of epoch {command.epoch} comes again")
+            self.world.strike("replay")
             self.world.tell("order_entry", "oe.orders", command, "guard")
             order_entry = self.world.nodes[OE].actor
             if self._orders and isinstance(order_entry, OrderEntry):
@@ -352,6 +466,7 @@ class FaultPlan(Watcher):
             strategy=slot_of(order.cl_ord_id) or 0,
             request=self._fresh(order),
         )
+        self.world.strike("replay.fenced")
         self.world.tell("order_entry", "oe.orders", command, "guard")
 
     # -- the end

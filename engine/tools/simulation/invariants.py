@@ -10,6 +10,7 @@ what they compare it with they add up themselves. So a fault in an actor's book-
     4  OrderLife          CumQty + LeavesQty = OrderQty while live; what is over stays so; what is concluded is true
     5  TokenBudget        the Write bucket is never overdrawn; orders leave the cancels' reserve alone
     6  HaltsHold          after a halt nothing new or replacing of its scope is approved or leaves
+    6  GroupsHold         no order leaves for a triggered order group; no group is made twice, nor reset on nobody's word
     7  OwnOrdersOnly      nobody touches or sees another strategy's orders; only the guard commands
     8  WithinLimits       worst-case exposure is within every limit, by the venue's truth and by the guard's own orders;
                           what the guard counts covers what the venue has filled
@@ -26,9 +27,7 @@ from engine.guard.lines import Line, Scope
 from engine.guard.records import LatchReleased, LatchSet
 from engine.messages.commands import (
     Approved,
-    ArmOrders,
     GuardHello,
-    HaltOrders,
     MassCancel,
     NewOrder,
     ReplaceOrder,
@@ -47,7 +46,8 @@ from engine.order_entry.actor import OrderEntry
 from engine.runtime.virtual import VirtualWorld
 from engine.runtime.virtual_node import Node
 from engine.tools.simulation.checker import OE, Checker, requests_of
-from engine.tools.simulation.latches import covering, only_reduces
+from engine.tools.simulation.latches import HeardLatches, covering, only_reduces
+from engine.tools.simulation.order_groups import GroupsHold
 from engine.tools.simulation.tokens import TokenBudget
 from engine.venue.actor import Venue
 from engine.venue.records import Reported
@@ -128,7 +128,7 @@ class WireDiscipline(Checker):
         if node.name != OE:
             return
         for msg_type, cl_ord_id in requests_of(data):
-            if msg_type == "A":
+            if msg_type in ("A", "UOG"):
                 continue
             self.check(cl_ord_id not in self._on_wire, f"ClOrdID {cl_ord_id} is on the wire twice")
             self._on_wire[cl_ord_id] = None
@@ -312,8 +312,7 @@ class HaltsHold(Checker):
         super().__init__(world)
         self._guard: dict[tuple[int | None, str], None] = {}
         self._set: dict[tuple[int | None, str], None] = {}
-        self._order_entry: dict[tuple[int | None, str], None] = {}
-        self._heard: dict[tuple[int | None, str], None] = {}
+        self._order_entry = HeardLatches()
         self._terms: dict[str, tuple[int, str]] = {}
         self._reducing: set[str] = set()  # only asked for members
         self._suspect: dict[str, tuple[int | None, str]] = {}
@@ -321,7 +320,6 @@ class HaltsHold(Checker):
     def started(self, node: Node) -> None:
         if node.name == OE:
             self._order_entry.clear()
-            self._heard.clear()
         elif node.name == "guard":
             self._hold()
 
@@ -330,18 +328,12 @@ class HaltsHold(Checker):
         self._set.clear()
 
     def delivered(self, source: Node, target: Node, channel: str, message: Any) -> None:  # noqa: ARG002
-        if target.name == OE and isinstance(message, HaltOrders | ArmOrders):
-            scope = (message.strategy, message.symbol)
-            if isinstance(message, HaltOrders):
-                self._heard[scope] = None
-            else:
-                self._heard.pop(scope, None)
-                self._order_entry.pop(scope, None)
+        if target.name == OE:
+            self._order_entry.hear(message)
 
     def stepped(self, node: Node) -> None:
-        if node.name == OE and self._heard:
-            self._order_entry.update(self._heard)
-            self._heard.clear()
+        if node.name == OE:
+            self._order_entry.hold()
         elif node.name == "guard" and self._set:
             self._hold()
 
@@ -379,11 +371,11 @@ class HaltsHold(Checker):
             )
 
     def wrote(self, node: Node, link: str, data: bytes) -> None:  # noqa: ARG002
-        if node.name != OE or not self._order_entry:
+        if node.name != OE or not self._order_entry.held:
             return
         for msg_type, cl_ord_id in requests_of(data):
             if msg_type in "DG" and cl_ord_id in self._terms and cl_ord_id not in self._reducing:
-                scope = covering(self._order_entry, *self._terms[cl_ord_id])
+                scope = covering(self._order_entry.held, *self._terms[cl_ord_id])
                 self.check(scope is None, f"35={msg_type} {cl_ord_id} left though {scope} is halted")
 
 
@@ -650,6 +642,7 @@ ALL: Final[tuple[type[Checker], ...]] = (
     OrderLife,
     TokenBudget,
     HaltsHold,
+    GroupsHold,
     OwnOrdersOnly,
     WithinLimits,
     ReplayTrue,

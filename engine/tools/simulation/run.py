@@ -18,6 +18,7 @@ from engine.tools.simulation.checker import InvariantBroken
 from engine.tools.simulation.comparison import differences
 from engine.tools.simulation.faults import TOOL, FaultPlan
 from engine.tools.simulation.invariants import watch_all
+from engine.tools.simulation.order_groups import groups_to_mend
 from engine.tools.simulation.settings import drawn
 from engine.venue.actor import Venue
 
@@ -26,7 +27,6 @@ SETTLE_S: Final = 2.0
 SURE_S: Final = 90.0
 QUIESCE_S: Final = 40.0
 AGREE_S: Final = 40.0
-FAULT_EVERY_NS: Final = 700_000_000
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +35,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         violation: what did not hold, or empty. invariant: its number; 0 for what is none of them (a crash, no recovery).
         virtual_s: how much time passed in it; wall_s: how long it took.
-        faults: kind to how often it happened.
+        faults: kind to how often it happened, as far as it had an effect.
     """
 
     seed: int
@@ -79,12 +79,12 @@ def run(
             prepare(world)
         world.start()
         if faults:
-            plan = FaultPlan(world, world.mono_ns + int(seconds * SECOND), FAULT_EVERY_NS)
+            plan = FaultPlan(world, world.mono_ns + int(seconds * SECOND))
         world.run(seconds)
         if plan is not None:
             plan.heal()
         _recover(world)
-        _quiesce(world, cash=plan is None or "venue.cash" not in plan.happened)
+        _quiesce(world, cash=plan is None or "venue.cash" not in plan.drawn)
         for checker in checkers:
             checker.at_rest()
     except InvariantBroken as broken:
@@ -103,7 +103,7 @@ def run(
         fills=_fills(world),
         virtual_s=(world.mono_ns - start_ns) / SECOND,
         wall_s=time.perf_counter() - began,
-        faults=plan.happened if plan is not None else {},
+        faults=world.struck,
     )
 
 
@@ -115,7 +115,7 @@ def _fills(world: VirtualWorld) -> int:
 
 
 def _recover(world: VirtualWorld) -> None:
-    """Wait until new orders pass again, arming what is halted."""
+    """Wait until new orders pass again, arming what is halted and settling what is wrong with order groups."""
     world.run(SETTLE_S)
     asked = 0
 
@@ -124,8 +124,11 @@ def _recover(world: VirtualWorld) -> None:
         guard = world.nodes["guard"].actor
         if not isinstance(guard, Guard):
             return False
-        if guard.halting.kill.latches and world.mono_ns - asked >= SECOND:
+        groups = groups_to_mend(world, "heal")
+        if (groups or guard.halting.kill.latches) and world.mono_ns - asked >= SECOND:
             asked = world.mono_ns
+            for order in groups:
+                world.tell("guard", "guard.orders", order, TOOL)
             for scope in guard.halting.kill.latches:
                 arm = Arm(
                     request_id="heal",
@@ -135,11 +138,15 @@ def _recover(world: VirtualWorld) -> None:
                     symbol=scope.symbol,
                 )
                 world.tell("guard", "guard.orders", arm, TOOL)
-        return guard.gate.open and not guard.halting.kill.latches
+        return guard.gate.open and not guard.halting.kill.latches and not groups
 
     if not world.run(RECOVER_S, trading):
         guard = world.nodes["guard"].actor
         reasons = guard.gate.reasons if isinstance(guard, Guard) else ["the guard is dead"]
+        reasons = [
+            *reasons,
+            *(f"{order.action} group of {order.strategy}" for order in groups_to_mend(world, "")),
+        ]
         raise Unrecovered(f"not trading {RECOVER_S:.0f} s after the last fault: {'; '.join(reasons)}")
 
 

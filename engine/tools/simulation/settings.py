@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.config import Config
+from engine.config import Config, SessionConfig
 from engine.tools.simulation.restless import Restless
 
 # Other readings of the venue's documents (`VenueConfig`), each drawn now and then.
@@ -32,12 +32,15 @@ _READINGS: Final[tuple[tuple[str, object], ...]] = (
 )
 _READING = 0.08
 _TIERS = ("Basic", "Advanced", "Expert", "Premier", "Premier")
+_GROUP_LIMITS = (0, 5, 15, 40, 1000)  # 0: none; the smaller, the sooner it is triggered
+_LISTENER = 0.3
 
 
 def drawn(config: Config, seed: int) -> tuple[Config, dict[str, type]]:
     """Return a configuration with its flags drawn, and the strategy classes to run in it by name."""
     rng = random.Random(f"{seed}/settings")  # noqa: S311 - a repeatable run is the point
-    modes = random.Random(f"{seed}/modes")  # of its own: what was drawn before stays  # noqa: S311
+    modes = random.Random(f"{seed}/modes")  # noqa: S311
+    grouped = modes.random() < 0.5
     replace = msgspec.structs.replace
     leave = rng.random() < 0.4
     sessions = config.sessions
@@ -70,6 +73,7 @@ def drawn(config: Config, seed: int) -> tuple[Config, dict[str, type]]:
             cancel_on_exit=rng.random() < 0.7,
             over_budget=modes.choice(("refuse", "queue")),
             queue_ms=modes.choice((50, 500, 3000)),
+            order_group_limit=modes.choice(_GROUP_LIMITS) if grouped else 0,
         )
         if restless:
             classes[name] = Restless
@@ -87,6 +91,7 @@ def drawn(config: Config, seed: int) -> tuple[Config, dict[str, type]]:
             order_entry=order_entry,
             market_data=replace(sessions.market_data, heart_bt_int_s=heart_bt_int_s),
             drop_copy=replace(sessions.drop_copy, heart_bt_int_s=heart_bt_int_s),
+            listener=_listener(modes, heart_bt_int_s),
         ),
         rate=replace(config.rate, tier=tier),
         risk=replace(config.risk, unknown_orders=rng.choice(("block", "block", "allow"))),
@@ -104,3 +109,13 @@ def drawn(config: Config, seed: int) -> tuple[Config, dict[str, type]]:
         ),
     )
     return drawn_config, classes
+
+
+def _listener(rng: random.Random, heart_bt_int_s: int) -> SessionConfig | None:
+    if rng.random() >= _LISTENER:
+        return None
+    return SessionConfig(
+        target_comp_id=rng.choice(("KalshiNR", "KalshiRT")),
+        skip_pending_exec_reports=True,
+        heart_bt_int_s=heart_bt_int_s,
+    )

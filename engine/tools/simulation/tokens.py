@@ -40,7 +40,7 @@ class TokenBudget(Checker):
         self._wire = _Bucket(self._per_s, self._capacity, self._capacity, world.mono_ns)
         self._approved_ns: dict[str, int] = {}
         self._commanded: dict[str, None] = {}
-        self._own: deque[int] = deque()
+        self._own: deque[tuple[int, int]] = deque()
         self._lag_ns = 0
 
     def _cost(self, msg_type: str) -> int:
@@ -56,10 +56,10 @@ class TokenBudget(Checker):
             self._lag_ns = max(self._lag_ns, now - self._approved_ns.pop(cl_ord_id, now))
             spare = self._lag_ns * self._per_s // 10**9 + 1
             if cl_ord_id not in self._commanded:  # order entry's own, which the guard hears of afterwards
-                self._own.append(now)
-            while self._own and now - self._own[0] > _OWN_NS:
+                self._own.append((now, self._cost(msg_type)))
+            while self._own and now - self._own[0][0] > _OWN_NS:
                 self._own.popleft()
-            spare += len(self._own) * self._cost("F")
+            spare += sum(cost for _, cost in self._own)
             over = -left - spare
             self.check(over <= 0, f"35={msg_type} {cl_ord_id} overdraws the Write bucket by {over} tokens")
             self.check(

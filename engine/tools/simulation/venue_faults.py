@@ -1,11 +1,13 @@
 """What the venue may be told to do wrong in a simulated run: every kind of fault that it knows, with drawn arguments."""
 
 import random
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from engine.config import Config
 from engine.venue.faults import KINDS
 from engine.venue.refusals import CANCEL_TEXTS, NAMED
+from engine.venue.sessions import GATEWAYS
 
 
 class Drawn(NamedTuple):
@@ -18,7 +20,7 @@ class Drawn(NamedTuple):
 
 
 # Much hangs on which report or order it hits, so what hits one is drawn more often than what hits a session.
-_WEIGHTS: Final = {
+WEIGHTS: Final = {
     "drop": 2,
     "half_open": 1,
     "unanswered_test_request": 1,
@@ -51,7 +53,7 @@ _WEIGHTS: Final = {
     "cash": 1,
 }
 NEVER: Final = ("resume", "forget")  # the one does nothing by itself, the other is for KalshiRT alone
-assert {*_WEIGHTS, *NEVER} == set(KINDS), "every kind of fault is drawn"
+assert {*WEIGHTS, *NEVER} == set(KINDS), "every kind of fault is drawn"
 
 _UNDO: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "delay": ("delay", {"ms": "0"}),
@@ -65,9 +67,9 @@ _UNDO: Final[dict[str, tuple[str, dict[str, str]]]] = {
 MOVES_CASH: Final = "cash"
 
 
-def draw(config: Config, rng: random.Random) -> Drawn:
+def draw(config: Config, rng: random.Random, weights: Mapping[str, int] = WEIGHTS) -> Drawn:
     """Draw one fault for a configuration's venue."""
-    kind = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
+    kind = rng.choices(list(weights), list(weights.values()))[0]
     session = ""
     if KINDS[kind].needs_session or (kind in ("drop", "already_exists") and rng.random() < 0.8):
         sessions = config.sessions
@@ -81,6 +83,12 @@ def draw(config: Config, rng: random.Random) -> Drawn:
         assert config.venue is not None, "a simulated venue has its section"
         undo = (kind, {"dollars": config.venue.balance})
     return Drawn(kind, session, arguments, undo)
+
+
+def times(drawn: Drawn) -> int:
+    """Return how often a fault is to spoil something."""
+    count = int(drawn.arguments.get("count", "1"))
+    return count * len(GATEWAYS) if drawn.kind == "already_exists" and not drawn.session else count
 
 
 def _arguments(kind: str, config: Config, rng: random.Random) -> dict[str, str]:
