@@ -16,7 +16,7 @@ from engine.tools.simulation import venue_faults
 from engine.venue.actor import Venue
 from engine.venue.sessions import GATEWAYS
 
-_LOOK_NS: Final = 20 * MS
+_LOOK_NS: Final = 100 * MS
 
 
 def _by_session(kind: str) -> Callable[[Venue, str], int]:
