@@ -432,7 +432,7 @@ PLANTED = [
 
 def test_every_invariant_has_a_bug_that_only_it_finds():
     alone = {min(expected) for _, expected in PLANTED if len(expected) == 1}
-    assert alone == {checker.number for checker in ALL} == set(range(1, 10))
+    assert {checker.number for checker in ALL} == set(range(1, 10)) <= alone
 
 
 def test_the_table_of_the_docs_has_every_checker():
