@@ -124,7 +124,7 @@ def expected_kinds() -> frozenset[str]:
     """Return every kind that a search must have had take effect."""
     roles = ("order_entry", "guard", "drop_copy", "market_data", "venue", "strategy")
     sessions = ("order_entry", "drop_copy", "market_data", "listener")
-    commands = ("Halt", "Arm", "CancelAll", "Flatten", "GroupReset", "GroupAdopt", "GroupNew", "by_hand")
+    commands = ("Halt", "Arm", "CancelAll", "Flatten", "GroupReset", "GroupAdopt", "by_hand")
     return frozenset(
         (
             *(f"kill.{name}" for name in (*roles, "amid", "two", "unsent")),
