@@ -439,6 +439,10 @@ class WithinLimits(Checker):
         self._markets = {symbol: _position_limit(limits) for symbol, limits in config.risk.markets.items()}
         self._account = _position_limit(config.risk.account)
         self._open_max = config.risk.account.max_open_orders
+        self._open_of: dict[int | str, int] = {
+            **{s.slot: s.limits.max_open_orders for s in config.strategies.values()},
+            **{symbol: limits.max_open_orders for symbol, limits in config.risk.markets.items()},
+        }
         self._held: dict[tuple[int, str], int] = {}
         self._settled: dict[str, tuple[int, str, int]] = {}  # by order, what an operator settled of its fills
         self._foreign: dict[
@@ -480,14 +484,22 @@ class WithinLimits(Checker):
         exchange = node.actor.exchange
         sides: dict[tuple[int, str], list[int]] = {key: [0, 0] for key in self._held}
         orders = 0
+        counts: dict[int | str, int] = {}  # by slot and by market
         for order in exchange.open.values():
             slot = slot_of(order.cl_ord_ids[0])
+            for scope in (order.symbol,) if slot is None else (order.symbol, slot):
+                counts[scope] = counts.get(scope, 0) + 1
             key = (SLOT_FOREIGN if slot is None else slot, order.symbol)
             sides.setdefault(key, [0, 0])[order.side - 1] += order.leaves
             orders += 1
         self.check(
             orders <= self._open_max, f"{orders} orders are open at the venue, {self._open_max} are allowed"
         )
+        for scope, count in counts.items():
+            allowed = self._open_of.get(scope, count)
+            self.check(
+                count <= allowed, f"{scope}: {count} orders are open at the venue, {allowed} are allowed"
+            )
         per_slot: dict[int, int] = {}
         totals: dict[str, list[int]] = {}
         for (slot, symbol), (buys, sells) in sides.items():
