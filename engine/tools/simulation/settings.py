@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.config import Config, SessionConfig
+from engine.config import Config, SessionConfig, StrategyConfig
 from engine.tools.simulation.restless import Restless
 
 # Other readings of the venue's documents (`VenueConfig`), each drawn now and then.
@@ -40,7 +40,6 @@ def drawn(config: Config, seed: int) -> tuple[Config, dict[str, type]]:
     """Return a configuration with its flags drawn, and the strategy classes to run in it by name."""
     rng = random.Random(f"{seed}/settings")  # noqa: S311 - a repeatable run is the point
     modes = random.Random(f"{seed}/modes")  # noqa: S311
-    grouped = modes.random() < 0.5
     replace = msgspec.structs.replace
     leave = rng.random() < 0.4
     sessions = config.sessions
@@ -59,24 +58,7 @@ def drawn(config: Config, seed: int) -> tuple[Config, dict[str, type]]:
     tier = rng.choice(_TIERS)
     assert config.venue is not None, "only an embedded venue can be simulated"
     markets = {symbol: replace(market, trades_per_s=6) for symbol, market in config.venue.markets.items()}
-    strategies = {}
-    classes: dict[str, type] = {}
-    for name, strategy in config.strategies.items():
-        restless = rng.random() < 0.75
-        settings = {"seed": seed, "percent": rng.randint(5, 50)} if restless else strategy.config
-        limits = replace(strategy.limits, max_position=rng.choice((strategy.limits.max_position, "25", "15")))
-        strategies[name] = replace(
-            strategy,
-            limits=limits,
-            config=settings,
-            conflate=rng.random() < 0.7,
-            cancel_on_exit=rng.random() < 0.7,
-            over_budget=modes.choice(("refuse", "queue")),
-            queue_ms=modes.choice((50, 500, 3000)),
-            order_group_limit=modes.choice(_GROUP_LIMITS) if grouped else 0,
-        )
-        if restless:
-            classes[name] = Restless
+    strategies, classes = _strategies(config, seed, rng, modes)
     readings: dict[str, Any] = {name: value for name, value in _READINGS if rng.random() < _READING}
     drawn_config = replace(
         config,
@@ -119,3 +101,30 @@ def _listener(rng: random.Random, heart_bt_int_s: int) -> SessionConfig | None:
         skip_pending_exec_reports=True,
         heart_bt_int_s=heart_bt_int_s,
     )
+
+
+def _strategies(
+    config: Config, seed: int, rng: random.Random, modes: random.Random
+) -> tuple[dict[str, StrategyConfig], dict[str, type]]:
+    grouped = modes.random() < 0.5
+    strategies = {}
+    classes: dict[str, type] = {}
+    for name, strategy in config.strategies.items():
+        restless = rng.random() < 0.75
+        settings = {"seed": seed, "percent": rng.randint(5, 50)} if restless else strategy.config
+        limits = msgspec.structs.replace(
+            strategy.limits, max_position=rng.choice((strategy.limits.max_position, "25", "15"))
+        )
+        strategies[name] = msgspec.structs.replace(
+            strategy,
+            limits=limits,
+            config=settings,
+            conflate=rng.random() < 0.7,
+            cancel_on_exit=rng.random() < 0.7,
+            over_budget=modes.choice(("refuse", "queue")),
+            queue_ms=modes.choice((50, 500, 3000)),
+            order_group_limit=modes.choice(_GROUP_LIMITS) if grouped else 0,
+        )
+        if restless:
+            classes[name] = Restless
+    return strategies, classes
