@@ -606,7 +606,7 @@ class Venue(Actor):
             return
         for listener in self._listeners[owner.account]:
             self._touched[listener.link] = listener
-            for _ in range(self.plan.copies(listener.link, listener.link)):
+            for _ in range(self.plan.copies(listener.link, listener.link, report)):
                 listener.send(report, now)
         for kept in self.retention.sessions.values():
             if kept.listener and kept.acceptor is None and kept.account == owner.account:
@@ -626,7 +626,8 @@ class Venue(Actor):
         if connection is None and owner_key not in self.retention.sessions:
             return
         session = owner_key.partition("|")[0]
-        for _ in range(self.plan.copies(session, connection.link if connection is not None else session)):
+        link = connection.link if connection is not None else session
+        for _ in range(self.plan.copies(session, link, report)):
             self._send(owner_key, report, now)
 
     def _is_of(self, owner: Owner, session: str) -> bool:

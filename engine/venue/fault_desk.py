@@ -51,6 +51,7 @@ class FaultDesk:
             "bad_checksum": self._line,
             "bad_length": self._line,
             "lose_report": self._report,
+            "lose_fill": self._report,
             "duplicate_report": self._report,
             "reorder_report": self._report,
             "resend_reject": self._resend_reject,
@@ -196,6 +197,8 @@ class FaultDesk:
         count = self._number(fault, "count")
         if fault.kind == "lose_report":
             self._venue.plan.lose_reports[fault.session] = count
+        elif fault.kind == "lose_fill":
+            self._venue.plan.lose_fills[fault.session] = count
         elif fault.kind == "duplicate_report":
             self._venue.plan.duplicate_reports[fault.session] = count
         else:

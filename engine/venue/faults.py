@@ -7,11 +7,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from engine.kalshi.messages import ExecutionReport
 from engine.messages.control import VenueFault
 from engine.venue import refusals as r
 
 COUNT_MAX: Final = 1_000_000
 NOT_A_NUMBER: Final = -(10**15)
+_TRADE: Final = "F"
 
 
 class Kind(NamedTuple):
@@ -75,6 +77,7 @@ KINDS: Final = {
     "bad_length": Kind("the next N writes begin with a wrong BodyLength", numbers=_COUNT, needs_session=True),
     # reports
     "lose_report": Kind("the next N reports to SESSION are issued but not sent", numbers=_COUNT),
+    "lose_fill": Kind("SESSION's next N partial fills are issued but not sent", numbers=_COUNT),
     "duplicate_report": Kind("the next N reports to SESSION are sent twice", numbers=_COUNT),
     "reorder_report": Kind("SESSION's next report is sent behind the N that follow it", numbers=_COUNT),
     "resend_reject": Kind(
@@ -129,19 +132,23 @@ class FaultPlan(msgspec.Struct, kw_only=True):
     """What is still to go wrong.
 
     Attributes:
-        lose_reports, duplicate_reports: how many, by session's name, link, or "" for whichever comes first.
+        lose_reports, lose_fills (partial ones), duplicate_reports: how many, by session's name, link, or "" for whichever comes first.
         skew_ns: the venue's clock minus the true one. already_exists: Logons by session.
     """
 
     lose_reports: dict[str, int] = {}
+    lose_fills: dict[str, int] = {}
     duplicate_reports: dict[str, int] = {}
     skew_ns: int = 0
     already_exists: dict[str, int] = {}
 
-    def copies(self, session: str, link: str) -> int:
+    def copies(self, session: str, link: str, report: ExecutionReport) -> int:
         """Return how often a report to a session is sent: 0, 1 or 2; what was planned for it is used up."""
         if self.lose_reports and _use(self.lose_reports, session, link):
             return 0
+        if self.lose_fills and report.exec_type == _TRADE and report.leaves_qty:
+            if _use(self.lose_fills, session, link):
+                return 0
         return 2 if self.duplicate_reports and _use(self.duplicate_reports, session, link) else 1
 
 

@@ -38,6 +38,7 @@ def _of_order(venue: Venue, session: str) -> int:  # noqa: ARG001 - one form for
 # What waits, by kind: a place at the venue (a later fault takes it from an earlier one), and how much is still to be spoilt.
 _WAITING: Final[dict[str, tuple[str, Callable[[Venue, str], int]]]] = {
     "lose_report": ("lose", _by_session("lose_reports")),
+    "lose_fill": ("lose a fill", _by_session("lose_fills")),
     "duplicate_report": ("duplicate", _by_session("duplicate_reports")),
     "reorder_report": ("reorder", lambda venue, _: venue.hold_next),
     "already_exists": ("logon", _logons),

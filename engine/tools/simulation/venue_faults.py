@@ -36,6 +36,7 @@ WEIGHTS: Final = {
     "bad_checksum": 1,
     "bad_length": 1,
     "lose_report": 8,
+    "lose_fill": 4,
     "duplicate_report": 3,
     "reorder_report": 3,
     "resend_reject": 3,
@@ -105,7 +106,7 @@ def _arguments(kind: str, config: Config, rng: random.Random) -> dict[str, str]:
             return {"ms": str(rng.randint(1, 600)), "jitter_ms": str(rng.randint(0, 400))}
         case "coalesce":
             return {"ms": str(rng.randint(1, 300))}
-        case "lose_report" | "duplicate_report" | "reorder_report":
+        case "lose_report" | "lose_fill" | "duplicate_report" | "reorder_report":
             return {"count": str(rng.choice((1, 1, 1, 2, 3)))}
         case "resend_reject":
             return {"reason": str(rng.choice((1, 2, 4))), "count": str(rng.randint(1, 2))}

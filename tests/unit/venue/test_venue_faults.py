@@ -184,6 +184,18 @@ def test_faults_of_reports_are_for_one_session_only():
     assert world.fault("lose_report", "KalshiNR/99") == "there is no connection KalshiNR/99"
 
 
+def test_a_lost_fill_is_a_partial_one_that_the_next_report_tells_of():
+    world = World()
+    maker, taker = on(world), on(world, "KalshiNR", "key-other")
+    maker.say("D", order("m1", 1, 3, "9.5000"))
+    assert world.fault("lose_fill", maker.link) == "ok"
+    taker.say("D", order("t1", 2, 1, "9.5000"))
+    assert maker.heard() == []
+    taker.say("D", order("t2", 2, 2, "9.5000"))
+    (last,) = maker.heard()
+    assert "|150=F|" in last and "|14=3.00|" in last and "|32=2.00|" in last
+
+
 @pytest.mark.parametrize(
     ("kind", "more", "text"),
     [
