@@ -308,7 +308,7 @@ class DropCopy(Actor):
             self.out.send("oe.ask", request)
         if self.listening is not None:
             self._listen(self.listening, now)
-        if not (self._stopping or self.quiesced):
+        if not self._stopping:
             self.sweeper.step(now, final=self._final_by_ns is not None)
         self._publish_breaks()
         if now.mono_ns >= self._status_ns:
@@ -319,15 +319,16 @@ class DropCopy(Actor):
         self._set_deadline(now)
 
     def _finish_life(self, now: Now) -> None:
-        if self._final_by_ns is not None and not self.quiesced:
-            if self.sweeper.final_done and self.sweeper.sweep is None and not self.reconciler.pending:
-                self.quiesced = True
-            elif now.mono_ns >= self._final_by_ns or self.gateway.failed:
+        if self._final_by_ns is not None:
+            # What is left resting goes on filling until order entry stops: it may want a sweep once more.
+            done = self.sweeper.is_through(now.mono_ns) and not self.reconciler.pending
+            late = now.mono_ns >= self._final_by_ns or bool(self.gateway.failed)
+            if late and not (done or self.quiesced):
                 self.out.log(
                     "alert",
                     f"the last sweep could not be finished in time: {self.sweeper.detail or self.gateway.state}",
                 )
-                self.quiesced = True
+            self.quiesced = done or late
         listening = self.listening
         if self._stopping and self.gateway.stopped and (listening is None or listening.gateway.stopped):
             self.stopped = True

@@ -135,6 +135,12 @@ class Sweeper:
         query = self.query
         return (query.waiting_text(mono_ns) if query is not None else "") or self.detail
 
+    def is_through(self, mono_ns: int) -> bool:
+        """Say whether the final sweep is done, none goes on, and order entry wants no other."""
+        return (
+            self.final_done and self.sweep is None and not self.wants.is_wanted(self.tape.beat, mono_ns)
+        )
+
     def _is_due(self, now: Now, final: bool) -> bool:
         mono_ns = now.mono_ns
         if not self.gateway.logged_on or not self.tape.is_live(mono_ns) or mono_ns < self.not_before_ns:

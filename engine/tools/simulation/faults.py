@@ -43,6 +43,7 @@ from engine.tools.simulation.checker import OE
 from engine.tools.simulation.coverage import Coverage
 from engine.tools.simulation.order_groups import groups_to_mend
 from engine.tools.simulation.swarm import swarmed
+from engine.venue.actor import Venue
 
 TOOL: Final = "tool.faults"
 FIRST_NS: Final = SECOND // 2
@@ -491,3 +492,6 @@ class FaultPlan(Watcher):
                 node.thaw()
         for (kind, session, _), arguments in self._undo.items():
             self._tell_venue(kind, session, arguments)
+        venue = world.nodes["venue"].actor
+        if isinstance(venue, Venue):  # what has not struck yet would strike while the engine stops
+            venue.plan.lose_fills.clear()

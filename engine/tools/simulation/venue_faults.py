@@ -42,7 +42,7 @@ WEIGHTS: Final = {
     "resend_reject": 3,
     "exchange_unavailable": 4,
     "internal_error": 2,
-    "stale": 2,
+    "stale": 3,
     "refuse": 3,
     "trading_pause": 2,
     "exchange_pause": 2,

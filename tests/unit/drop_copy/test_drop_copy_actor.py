@@ -661,6 +661,22 @@ def test_quiesce_waits_for_one_more_sweep():
     assert bench.actor.stopped
 
 
+def test_what_order_entry_misses_after_the_last_sweep_is_swept_for_as_well():
+    """Orders that are left resting go on filling while the engine stops."""
+    bench = watermarked()
+    bench.actor.quiesce(bench.now)
+    bench.answer_all(report("1;1", "0"), report("2;1"))
+    bench.beat()
+    assert bench.actor.quiesced
+    bench.wanted += 1
+    bench.beat()
+    assert not bench.actor.quiesced
+    bench.wait(200)
+    bench.answer_all(report("2;1"))
+    bench.beat()
+    assert bench.actor.quiesced
+
+
 def test_quiesce_ends_at_half_of_shutdown_s_whatever_happens():
     bench = watermarked()
     bench.actor.quiesce(bench.now)
