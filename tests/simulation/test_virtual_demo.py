@@ -1,7 +1,6 @@
 """The demo on virtual time, nothing goes wrong: it trades, it ends, everybody agrees, and it happens again exactly."""
 
 import functools
-import time
 
 import msgspec
 import pytest
@@ -48,12 +47,11 @@ def ended(seed, seconds, config=None):
 
 @pytest.fixture(scope="module")
 def run():
-    began = time.perf_counter()
-    return *ended(1, SECONDS), time.perf_counter() - began
+    return ended(1, SECONDS)
 
 
 def test_the_gate_opens_and_both_strategies_trade(run):
-    world, _, gate, _ = run
+    world, _, gate = run
     assert gate == "TRADING"
     events = [event for event in world.nodes["order_entry"].journal if event.kind is EventKind.TRADE]
     traded = {event.strategy for event in events}
@@ -62,7 +60,7 @@ def test_the_gate_opens_and_both_strategies_trade(run):
 
 def test_positions_orders_and_money_are_the_venues(run):
     """The engine's own sums against the venue's answer over its channel, not its objects."""
-    world, _, _, _ = run
+    world, _, _ = run
     world.tell("venue", "venue.ask", VenueQuery(request_id="truth"))
     world.run(0.1)
     truth = next(answer for _, answer in world.answers if isinstance(answer, VenueTruth)).accounts[0]
@@ -80,7 +78,7 @@ def test_positions_orders_and_money_are_the_venues(run):
 
 
 def test_drop_copy_confirmed_everything_without_a_break(run):
-    world, _, _, _ = run
+    world, _, _ = run
     drop_copy = world.nodes["drop_copy"].actor
     assert drop_copy.caught_up(world.now) and not drop_copy.reconciler.breaks.open
     assert drop_copy.reconciler.recovered == 0
@@ -89,7 +87,7 @@ def test_drop_copy_confirmed_everything_without_a_break(run):
 
 
 def test_all_invariants_hold_at_rest(run):
-    _, checkers, _, _ = run
+    _, checkers, _ = run
     for checker in checkers:
         checker.at_rest()
 
@@ -97,7 +95,7 @@ def test_all_invariants_hold_at_rest(run):
 @pytest.mark.parametrize("name", ["order_entry", "guard", "drop_copy"])
 def test_replaying_a_journal_gives_the_state_that_was_there(run, name):
     """Through bytes, as from disk."""
-    world, _, _, _ = run
+    world, _, _ = run
     node = world.nodes[name]
     types = functools.reduce(lambda a, b: a | b, {type(entry) for entry in node.journal})
     actor = world.build(Node(world, name))
@@ -109,11 +107,6 @@ def test_replaying_a_journal_gives_the_state_that_was_there(run, name):
 def test_one_seed_is_one_trace_and_another_seed_another():
     hashes = [ended(seed, 10)[0].trace_hash for seed in (5, 5, 6)]
     assert hashes[0] == hashes[1] != hashes[2]
-
-
-def test_a_minute_takes_a_few_seconds(run):
-    """The goal is fifty times real time; the bound is loose, because machines are shared."""
-    assert run[3] < 15
 
 
 def test_orders_that_are_left_are_the_same_here_and_there():
