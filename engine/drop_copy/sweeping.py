@@ -137,9 +137,7 @@ class Sweeper:
 
     def is_through(self, mono_ns: int) -> bool:
         """Say whether the final sweep is done, none goes on, and order entry wants no other."""
-        return (
-            self.final_done and self.sweep is None and not self.wants.is_wanted(self.tape.beat, mono_ns)
-        )
+        return self.final_done and self.sweep is None and not self.wants.is_wanted(self.tape.beat, mono_ns)
 
     def _is_due(self, now: Now, final: bool) -> bool:
         mono_ns = now.mono_ns

@@ -146,9 +146,9 @@ class FaultPlan(msgspec.Struct, kw_only=True):
         """Return how often a report to a session is sent: 0, 1 or 2; what was planned for it is used up."""
         if self.lose_reports and _use(self.lose_reports, session, link):
             return 0
-        if self.lose_fills and report.exec_type == _TRADE and report.leaves_qty:
-            if _use(self.lose_fills, session, link):
-                return 0
+        is_partial_fill = report.exec_type == _TRADE and report.leaves_qty > 0
+        if self.lose_fills and is_partial_fill and _use(self.lose_fills, session, link):
+            return 0
         return 2 if self.duplicate_reports and _use(self.duplicate_reports, session, link) else 1
 
 
