@@ -205,7 +205,7 @@ class DropCopy(Actor):
         elif isinstance(message, TapeReplay):
             if message.strategy is None:
                 for event in self.tape.replayed(message):
-                    self._on_tape(event, now)
+                    self._on_tape(event, now, replayed=True)
         elif isinstance(message, OrdersSnapshot) and message.strategy is None:
             self._on_snapshot(message)
         elif isinstance(message, MarketState) and message.state is FeedState.STALE:
@@ -247,10 +247,10 @@ class DropCopy(Actor):
                 f"the tape before number {self.tape.tape_no + 1} can't be read again; going on from there",
             )
 
-    def _on_tape(self, event: OrderEvent, now: Now) -> None:
+    def _on_tape(self, event: OrderEvent, now: Now, *, replayed: bool = False) -> None:
         reconciler = self.reconciler
         unmarked = not reconciler.tape and not reconciler.marks
-        reconciler.on_event(event, now.mono_ns)
+        reconciler.on_event(event, now.mono_ns, replayed=replayed)
         if unmarked and reconciler.tape:
             self.sweeper.soon(now.mono_ns + FIRST_REPORT_NS)
         if reconciler.positions.broke:

@@ -5,7 +5,7 @@ It is joined with the tape by ExecID as drop copy is, but sees everything at onc
 * what it heard and the tape does not have `GRACE_NS` later (the tape being caught up) is **missing here**, and is given
   to order entry like what a sweep finds;
 * what the tape has and it did not hear within `missing_there_ns` is **missing there**, as long as its session was up,
-  without a gap, since before the report; a report of the time without it says nothing;
+  without a gap, since before the report; a report of the time without it says nothing, nor does one that is read late;
 * what both have is compared field by field; what drop copy shows as well, with that, too;
 * the same ExecID twice with other content is a **duplicate**; twice with the same content is what a network does.
 
@@ -89,14 +89,18 @@ class ListenerWitness:
 
     # ---- the other witnesses
 
-    def on_tape(self, key: Key, event: OrderEvent, mono_ns: int) -> None:
-        """Take a report that is on the tape for the first time."""
+    def on_tape(self, key: Key, event: OrderEvent, mono_ns: int, *, replayed: bool = False) -> None:
+        """Take a report that is on the tape for the first time.
+
+        replayed: it is read behind a hole, so that its session may have been away when it happened.
+        """
         self._unmatched.pop(key, None)
         report = self.heard.get(key)
         if report is not None:
             self._compare(key, report, event, event.wall_ns)
         elif (
             self._up_ns is not None
+            and not replayed
             and mono_ns - self._up_ns >= _BEFORE_LOGON_NS
             and event.source is Source.SESSION
             and event.kind in SHOWN_THERE

@@ -173,8 +173,8 @@ class Reconciler:
         self._knows_orders = False
         self.submitted = True
 
-    def on_event(self, event: OrderEvent, mono_ns: int) -> None:
-        """Take the next event of the tape."""
+    def on_event(self, event: OrderEvent, mono_ns: int, *, replayed: bool = False) -> None:
+        """Take the next event of the tape; replayed: behind a hole in it."""
         kind = event.kind
         if not self._first_wall_ns:
             self._first_wall_ns = event.wall_ns
@@ -193,7 +193,7 @@ class Reconciler:
         elif kind in REPORT_KINDS:
             key = key_of(event.exec_id)
             if key is not None:
-                self._on_tape_report(key, event, mono_ns)
+                self._on_tape_report(key, event, mono_ns, replayed=replayed)
                 if kind is EventKind.TRADE:
                     self.positions.on_trade(key, event)
                     if not event.missing_qty:
@@ -205,7 +205,7 @@ class Reconciler:
         elif kind is EventKind.RESOLVED and event.source is Source.OPERATOR:
             self._accept_gap(event)
 
-    def _on_tape_report(self, key: Key, event: OrderEvent, mono_ns: int) -> None:
+    def _on_tape_report(self, key: Key, event: OrderEvent, mono_ns: int, *, replayed: bool) -> None:
         seen = self.tape.get(key)
         if seen is not None:
             if seen.event.tape_no != event.tape_no:
@@ -230,7 +230,7 @@ class Reconciler:
         )
         self.breaks.end(id_of(brk.MISSING_HERE, key), how, event.wall_ns)
         if self.listener is not None:
-            self.listener.on_tape(key, event, mono_ns)
+            self.listener.on_tape(key, event, mono_ns, replayed=replayed)
         if event.strategy == SLOT_FOREIGN and id_of(brk.FOREIGN, key) not in self._foreign_told:
             self._foreign_told[id_of(brk.FOREIGN, key)] = None
             self.foreign += 1

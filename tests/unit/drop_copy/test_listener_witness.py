@@ -110,6 +110,14 @@ def test_nothing_is_expected_of_a_time_without_its_session():
     assert open_breaks(made) == {}
 
 
+def test_what_is_read_late_is_not_expected_of_a_session_that_may_be_younger():
+    """A tape with a hole is read again after its events: the session may have been away when they happened."""
+    made = witness(up_s=0)
+    made.on_tape((1, 1, 0), event("1;1"), 5 * SECOND, replayed=True)
+    made.find_missing_there(900 * SECOND, WALL)
+    assert not open_breaks(made)
+
+
 def test_rejects_and_what_another_witness_brought_are_not_expected():
     made = witness()
     made.on_tape((1, 1, 0), event("1;1", EventKind.REJECTED), 5 * SECOND)
