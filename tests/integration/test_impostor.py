@@ -16,7 +16,7 @@ from engine.messages import commands
 ENCODE = msgspec.msgpack.Encoder().encode
 
 
-@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGSTOP, pytest.param(signal.SIGKILL, marks=pytest.mark.soak)])
 def test_who_takes_the_guards_name_is_never_served_and_the_guard_is_as_soon_as_it_is_back(launch, how):
     """A newer epoch and an order under it; the impostor stays connected while the guard comes back."""
     engine = launch("--plain", changes=FAST | {"engine.silent_kill_s": 60})

@@ -49,7 +49,7 @@ def test_a_full_disk_closes_the_gate_and_space_opens_it_with_nothing_lost(launch
     assert engine.summary()["clean"] is True
 
 
-@pytest.mark.parametrize("name", ["order_entry", "guard"])
+@pytest.mark.parametrize("name", ["order_entry", pytest.param("guard", marks=pytest.mark.soak)])
 def test_a_process_whose_journal_can_not_be_opened_now_is_started_until_it_can(launch, name):
     """Somebody holds the database, and there is nowhere to write a log: no damage, so no end of the engine either."""
     engine = launch("--plain", "--json")

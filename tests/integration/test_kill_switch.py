@@ -109,6 +109,7 @@ def test_a_file_written_by_hand_works_with_the_supervisor_and_the_guard_dead(lau
     goes_on_halted(launch, engine, "by hand")
 
 
+@pytest.mark.soak
 def test_ctl_halt_writes_the_file_with_the_supervisor_dead_and_the_guard_stopped(launch):
     """A guard that does not answer is waited for, then the file is written; order entry has cancelled meanwhile."""
     engine = begun(launch)

@@ -101,6 +101,7 @@ def test_a_triggered_group_latches_the_strategy_through_deaths_until_an_operator
     assert creates(engine) == 1
 
 
+@pytest.mark.soak
 def test_both_words_of_the_venue_for_a_triggered_group_latch_and_an_order_into_it_is_refused(engine):
     """ORDER_GROUP_CANCEL of what rested; EXCEEDED_ORDER_GROUP_RISK_LIMIT of an order that came after, as word was late."""
 

@@ -65,7 +65,9 @@ def refusal(engine, within_ms=10_000):
         bus.close()
 
 
-@pytest.mark.parametrize(("ms", "side"), [(6000, "ahead of"), (-6000, "behind")])
+@pytest.mark.parametrize(
+    ("ms", "side"), [(6000, "ahead of"), pytest.param(-6000, "behind", marks=pytest.mark.soak)]
+)
 def test_a_clock_that_is_six_seconds_off_closes_the_gate_until_it_is_right_again(launch, ms, side):
     """Session scenario 13.2: closed at 5 s with that reason, no new order meanwhile, open again by itself."""
     engine = launch("--plain", "--json", changes=FAST)

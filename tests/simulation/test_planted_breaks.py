@@ -71,7 +71,11 @@ class Planter:
         patch.setattr(
             EventResendQuery, "on_report", lambda own, report, mono_ns: planter.shown(own, report, mono_ns)
         )
-        patch.setattr(Reconciler, "on_event", lambda own, event, mono_ns: planter.event(own, event, mono_ns))
+        patch.setattr(
+            Reconciler,
+            "on_event",
+            lambda own, event, mono_ns, **how: planter.event(own, event, mono_ns, **how),
+        )
 
     @property
     def next_kind(self):
@@ -116,12 +120,12 @@ class Planter:
             self.doubled.discard(report.exec_id)
             self.on_shown(own, msgspec.structs.replace(report, misc_fee_amt=999), mono_ns)
 
-    def event(self, own, event, mono_ns):
+    def event(self, own, event, mono_ns, **how):
         if event.kind is EventKind.SUBMITTED and self.next_kind == "missing" and slot_of(event.order):
             self.missing.add(event.order)
             self.note("missing", f"missing_order-{event.order}", event.wall_ns)
             return
-        self.on_event(own, event, mono_ns)
+        self.on_event(own, event, mono_ns, **how)
 
 
 def run(patch, seed, count, seconds):

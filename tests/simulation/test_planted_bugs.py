@@ -444,6 +444,15 @@ def test_the_table_of_the_docs_has_every_checker():
 
 # What shows only after an order entry that stood still for some beats has gone on, with limits nearly used.
 LONGER = {releases_a_reservation_by_time: 60.0}
+# Where the search found what it does not find at once, so that the suite need not search again. Traces move with the
+# engine: a seed that shows nothing any more costs time only.
+FOUND = {
+    a_late_report_reopens_its_order: 28,
+    does_not_mend_the_tape_of_a_worker: 62,
+    forgets_the_fills_that_cum_qty_tells_of: 42,
+    forgets_what_its_journal_could_not_take: 83,
+    remembers_the_order_id_of_no_order: 117,
+}
 
 
 @pytest.mark.parametrize(("plant", "expected"), PLANTED, ids=[plant.__name__ for plant, _ in PLANTED])
@@ -451,7 +460,7 @@ def test_a_planted_bug_is_found(monkeypatch, plant, expected):
     """By the invariant that it breaks, and only because of it: without it the same seed finds nothing."""
     plant(monkeypatch)
     seconds = LONGER.get(plant, SECONDS)
-    for seed in range(1, SEEDS + 1):
+    for seed in (FOUND.get(plant, 1), *range(1, SEEDS + 1)):
         outcome = run(demo(), seed, seconds)
         if outcome.violation:
             assert outcome.invariant in expected, f"seed {seed}: {outcome.violation}"
