@@ -128,9 +128,10 @@ def check(tier, seconds):
     return wire
 
 
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("tier", (min(TIERS, key=TIERS.get), max(TIERS, key=TIERS.get)))
 def test_ten_thousand_orders_at_once_use_the_bucket_and_a_cancel_behind_them_leaves(tier):
-    """The venue refuses none for its rate, 95 % of its tokens are used, a cancel leaves within 100 ms: for 8 s of each tier."""
+    """The venue refuses none for its rate, 95 % of its tokens are used, a cancel leaves within 100 ms: for 8 s of the least and
+    the highest tier; each tier to its end is a soak."""
     check(tier, 8)
 
 
