@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from integration import harness
+from integration.venue_alone import Alone
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +59,19 @@ def launch_shared(venue_keys):
     launcher = Launcher(venue_keys)
     yield launcher
     launcher.end()
+
+
+@pytest.fixture
+def alone(tmp_path):
+    started = []
+
+    def start(*arguments):
+        venue = Alone(tmp_path / "v", *arguments)
+        started.append(venue)
+        return venue
+
+    yield start
+    for venue in started:
+        if venue.process.poll() is None:
+            venue.process.kill()
+        venue.process.communicate()

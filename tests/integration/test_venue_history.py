@@ -7,15 +7,14 @@ import sys
 import time
 
 import pytest
-from integration.test_venue_alone import ROOT, Alone, order
+from integration.test_venue_alone import order
+from integration.venue_alone import ROOT
 
 BATCH = 500
 
 
 @pytest.fixture
-def start(tmp_path):
-    started = []
-
+def start(alone):
     def start(*settings, seconds=120):
         arguments = ["--config", "configs/demo.toml", "--for", f"{seconds}s"]
         for setting in (
@@ -25,15 +24,9 @@ def start(tmp_path):
             *settings,
         ):
             arguments += ["--set", setting]
-        venue = Alone(tmp_path / "v", *arguments)
-        started.append(venue)
-        return venue
+        return alone(*arguments)
 
-    yield start
-    for venue in started:
-        if venue.process.poll() is None:
-            venue.process.kill()
-        venue.process.communicate()
+    return start
 
 
 def kill(venue):

@@ -5,7 +5,8 @@ import threading
 import time
 
 import pytest
-from integration.test_venue_alone import Alone, order
+from integration.test_venue_alone import order
+from integration.venue_alone import Alone
 
 pytestmark = pytest.mark.soak
 RESTING = 20_000
