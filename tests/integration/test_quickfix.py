@@ -21,7 +21,8 @@ import time
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
-from integration.test_venue_alone import ROOT, Alone, order
+from integration.test_venue_alone import order
+from integration.venue_alone import ROOT, Alone
 
 pytestmark = pytest.mark.quickfix
 fix = pytest.importorskip("quickfix")
