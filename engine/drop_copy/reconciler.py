@@ -25,6 +25,7 @@ copy: what the venue shows when it is asked. A third, the listener, is `listener
 
 from typing import Final
 
+from engine.common.clock import SECOND
 from engine.common.fixed_point import QTY_TEXTS
 from engine.common.ids import SLOT_FOREIGN, slot_of
 from engine.drop_copy import breaks as brk
@@ -50,7 +51,8 @@ leaves a gap that is said aloud, never an empty answer that reads as `nothing ha
 _BROUGHT: Final = frozenset({Source.SESSION, Source.RECOVERED})
 _SENT: Final = frozenset({EventKind.SUBMITTED, EventKind.REPLACE_SUBMITTED, EventKind.CANCEL_SUBMITTED})
 _ORDERS_MAX: Final = 200_000
-_CLOCKS_APART_NS: Final = 30_000_000_000  # SendingTime's tolerance: the venue's clock may be so far from ours
+_CLOCKS_APART_NS: Final = 30 * SECOND  # SendingTime's tolerance: the venue's clock may be so far from ours
+_YOUNG_NS: Final = 10_000 * SECOND  # well within the three hours that the venue looks back
 
 
 class Seen:
@@ -113,6 +115,7 @@ class Reconciler:
         self._orders: dict[str, None] = {}
         self._knows_orders = True
         self._knows_all = False
+        self._knows_first = False  # nothing was sent that is not on the tape and older than `_first_sent_ns`
         self._newest_gone: dict[int, Key] = {}
         self._foreign_told: dict[str, None] = {}
 
@@ -170,7 +173,7 @@ class Reconciler:
     def unseen_before_here(self) -> None:
         """Note that a part of the tape can't be read any more: what is older than the next report may have been on it."""
         self._unseen_floor = {}
-        self._knows_orders = False
+        self._knows_orders = self._knows_first = False
         self.submitted = True
 
     def on_event(self, event: OrderEvent, mono_ns: int, *, replayed: bool = False) -> None:
@@ -178,7 +181,7 @@ class Reconciler:
         kind = event.kind
         if not self._first_wall_ns:
             self._first_wall_ns = event.wall_ns
-            self._knows_all = event.tape_no == 1
+            self._knows_all = self._knows_first = event.tape_no == 1
         if kind in _SENT:
             self.submitted = True
             self._first_sent_ns = self._first_sent_ns or event.wall_ns
@@ -311,17 +314,20 @@ class Reconciler:
         self.tape = {}
         self._own_ids = {}
         self._first_wall_ns = wall_ns
-        self._first_sent_ns = 0
+        self._first_sent_ns = wall_ns
+        self._knows_first = True
         self.begun_anew = True
 
     # ---- witness two: drop copy
 
-    def plan(self, *, clean: bool) -> list[list[Begin]]:
+    def plan(self, *, clean: bool, wall_ns: int) -> list[list[Begin]]:
         """Return what to ask with: for each exchange index the BeginExecIDs to try, the best first.
 
         Args:
             clean: order entry wants nothing: its session has been whole since the last sweep that satisfied it.
+            wall_ns: now.
         """
+        young = self._knows_first and 0 <= wall_ns - self._first_sent_ns < _YOUNG_NS
         indexes = sorted({*self.marks, *(key[2] for key in self.tape)})
         plans = []
         for index in indexes:
@@ -335,7 +341,7 @@ class Reconciler:
             whole = clean or bool(index)
             transact_ns = self.tape[first].event.transact_ns
             begins = [] if whole else [Begin(ORIGIN)]
-            begins += guesses(first, transact_ns, self._first_sent_ns, whole=whole)
+            begins += guesses(first, transact_ns, self._first_sent_ns, whole=whole, young=young)
             plans.append([*begins, Begin(text_of(first), hole=not whole)])
         if not plans and self.submitted and not clean:
             plans.append([Begin(ORIGIN)])

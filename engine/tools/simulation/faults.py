@@ -494,4 +494,5 @@ class FaultPlan(Watcher):
             self._tell_venue(kind, session, arguments)
         venue = world.nodes["venue"].actor
         if isinstance(venue, Venue):  # what has not struck yet would strike while the engine stops
-            venue.plan.lose_fills.clear()
+            for waiting in (venue.plan.lose_reports, venue.plan.lose_fills, venue.plan.duplicate_reports):
+                waiting.clear()

@@ -31,6 +31,18 @@ def test_what_lies_before_a_guess_is_unproven_unless_the_session_was_whole():
     assert all(begin.hole for begin in guesses((5000, 1, 0), 0, 0, whole=False))
 
 
+def test_a_guess_as_early_as_our_very_first_request_leaves_no_hole():
+    first = (WALL // MS + 2000, 1, 0)
+    early = {
+        key_of(begin.exec_id)[0]
+        for begin in guesses(first, WALL + 2 * SECOND, WALL, whole=False, young=True)
+        if not begin.hole
+    }
+    assert max(early) == WALL // MS - 30_000
+    assert all(begin.hole for begin in guesses(first, WALL + 2 * SECOND, WALL, whole=False))
+    assert all(begin.hole for begin in guesses((5000, 1, 0), WALL, WALL - SECOND, whole=False, young=True))
+
+
 def report(exec_id):
     return ExecutionReport(
         order_id="o", cl_ord_id="c", exec_id=exec_id, exec_type="0", ord_status="0", side="1", symbol="BTC-PERP",
@@ -63,6 +75,30 @@ def test_halving_finds_everything_that_the_venue_still_has():
         requests = ask(query, 1000, [lost, 1050, 1051])
         assert list(query.reports) == [(lost, 1, 0), (1050, 1, 0), (1051, 1, 0)], lost
         assert requests < 15
+
+
+def test_a_young_first_request_is_seen_from_the_beginning_of_the_venues_window_on():
+    """The session was lost before anything was confirmed: what it lost lies in the window, and all of that is shown."""
+    for young, hole in ((True, False), (False, True)):
+        query = EventResendQuery(
+            [*guesses((1050, 1, 0), 0, 0, whole=False, young=young), Begin("1050;1", hole=True)]
+        )
+        ask(query, 1000, [1001, 1050, 1051])
+        assert (query.begin.exec_id, query.begin.hole) == ("1000;0", hole)
+
+
+def test_a_window_whose_beginning_was_not_found_stays_a_hole():
+    query = EventResendQuery(
+        [*guesses((1050, 1, 0), 0, 0, whole=False, young=True), Begin("1050;1", hole=True)]
+    )
+    query.sent(1, 0)
+    query.on_reject(EventResendReject(ref_seq_num=1, event_resend_reject_reason=3), 0)
+    query.sent(2, 0)
+    query.on_report(report("1050;1"), 0)
+    query.on_complete(EventResendComplete(ref_seq_num=2, resend_event_count=1), 0)
+    query.sent(3, 0)
+    query.on_reject(EventResendReject(ref_seq_num=3, event_resend_reject_reason=5), 0)
+    assert query.state is QueryState.DONE and query.begin.hole
 
 
 def test_the_best_answer_counts_when_a_better_one_fails():
