@@ -26,7 +26,7 @@ COMMANDS = (
 # Stands for an interpreter: makes an environment that is itself, installs nothing, and writes down what it was asked.
 FAKE_PYTHON = """#!/usr/bin/env bash
 case "$*" in
-  *sys.executable*) echo "$0" ;;
+  *sys.executable*) echo "SPEED $0" ;;
   --version) echo "Python 3.12.1" ;;
   "-m venv "*) echo venv >> "$FAKE_LOG"; mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
   "-m pip install"*) sleep 0.1; echo "pip $*" >> "$FAKE_LOG" ;;
@@ -42,6 +42,7 @@ class Clone:
         self.root = root
         self.log = root / "asked"
         self.path = root / "commands"
+        self.more = {}
         self.path.mkdir()
         shutil.copytree(os.path.join(ROOT, "scripts"), root / "scripts")
         for name in ("requirements.lock", "requirements-dev.lock"):
@@ -49,12 +50,21 @@ class Clone:
         for name in COMMANDS:
             (self.path / name).symlink_to(shutil.which(name))
         if python:
-            fake = self.path / "python3.12"
-            fake.write_text(FAKE_PYTHON)
-            fake.chmod(0o755)
+            self.add_python("python3.12", 1000)
+
+    def add_python(self, name, speed):
+        fake = self.path / name
+        fake.write_text(FAKE_PYTHON.replace("SPEED", str(speed)))
+        fake.chmod(0o755)
+        return fake
 
     def start(self, script, *arguments, cwd="/"):
-        environment = {"PATH": str(self.path), "FAKE_LOG": str(self.log), "HOME": str(self.root / "nobody")}
+        environment = {
+            "PATH": str(self.path),
+            "FAKE_LOG": str(self.log),
+            "HOME": str(self.root / "nobody"),
+            **self.more,
+        }
         return subprocess.Popen(
             [str(self.root / "scripts" / script), *arguments],
             env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -79,7 +89,7 @@ def test_the_first_start_sets_up_and_says_so_in_one_line(clone, tmp_path):
     code, out, err = clone.run("launch", "my config.toml", "--for", "3s", cwd=tmp_path)
     assert (code, err) == (
         0,
-        "setting up: requirements.lock into .venv, new with Python 3.12.1 (once; up to a minute)\n",
+        f"setting up: requirements.lock into .venv, new with Python 3.12.1 ({clone.path}/python3.12) (once; up to a minute)\n",
     )
     assert out == f"engine -m engine launch my config.toml --for 3s in {tmp_path}\n"
     assert clone.asked() == ["venv", "pip"]
@@ -139,9 +149,9 @@ def test_first_starts_at_the_same_time_set_up_once(clone):
 def test_a_failed_installation_is_tried_again(clone):
     """No stamp is left by what did not finish."""
     python = clone.path / "python3.12"
-    python.write_text(FAKE_PYTHON.replace("sleep 0.1;", "exit 1;"))
+    python.write_text(FAKE_PYTHON.replace("SPEED", "1000").replace("sleep 0.1;", "exit 1;"))
     assert clone.run("launch", "x")[0] == 1
-    python.write_text(FAKE_PYTHON)
+    python.write_text(FAKE_PYTHON.replace("SPEED", "1000"))
     shutil.rmtree(clone.root / ".venv")
     assert clone.run("launch", "x")[:2] == (0, "engine -m engine launch x in /\n")
 
@@ -159,6 +169,40 @@ def test_a_script_works_through_a_link(clone, tmp_path):
     assert done.stdout.startswith("engine -m engine launch x")
 
 
+@pytest.mark.parametrize(
+    ("speeds", "taken"),
+    [
+        (
+            {"python3.13": 1000, "python3.12": 950, "python3": 920},
+            "python3.13",
+        ),  # about as fast: the newer one
+        ({"python3.13": 1000, "python3.12": 850, "python3.11": 700}, "python3.11"),
+        ({"python3.13": 1000, "python": 800}, "python"),
+    ],
+)
+def test_the_fastest_python_is_taken(tmp_path, speeds, taken):
+    """Builds of one version differ by a quarter and more."""
+    clone = Clone(tmp_path, python=False)
+    for name, speed in speeds.items():
+        clone.add_python(name, speed)
+    assert f"({clone.path}/{taken})" in clone.run("launch", "x")[2]
+
+
+def test_the_python_that_was_asked_for_is_taken(clone):
+    """However slow."""
+    clone.more["PYTHON"] = str(clone.add_python("python3.13", 9000))
+    assert f"({clone.path}/python3.13)" in clone.run("launch", "x")[2]
+
+
+def test_a_python_that_was_asked_for_and_does_not_fit_is_refused(clone):
+    """Another one would be a surprise."""
+    clone.more["PYTHON"] = "python3.9"
+    code, out, err = clone.run("launch", "x")
+    assert (code, out) == (4, "")
+    assert err.startswith("error: PYTHON=python3.9 is not Python 3.11, 3.12 or 3.13")
+    assert err.count("\n") == 1
+
+
 def test_without_a_python_that_fits_it_says_which_is_needed(tmp_path):
     """Exit code 4 and one line."""
     code, out, err = Clone(tmp_path, python=False).run("launch", "x")
@@ -174,5 +218,5 @@ def test_a_python_without_venv_is_named_with_the_remedy(tmp_path):
     python.write_text(FAKE_PYTHON.replace('case "$*" in', 'case "$*" in\n  *"import ensurepip"*) exit 1 ;;'))
     code, _, err = clone.run("launch", "x")
     assert code == 4
-    assert err.startswith("error: python3.12 can't make virtual environments")
+    assert err.startswith(f"error: {clone.path}/python3.12 can't make virtual environments")
     assert "python3-venv" in err
