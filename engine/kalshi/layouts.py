@@ -8,7 +8,9 @@ checks every tag, finds every value and hands back those that are wanted. Rules 
   as the reader of the value doesn't. So what a plan matches the general way would take too; the rest is left to it.
 * A frame with PossDupFlag(43), PossResend(97), OrigSendingTime(122) or a data field has no plan.
 * A group has at most one entry in `Layouts`; `EntryLayouts` is for messages that are one long group.
-* Patterns are possessive throughout: they never go back, so a hostile frame costs no more than its length.
+* Values are possessive and every part begins with a tag of its own, so that there is nothing to go back for: a hostile
+  frame costs hardly more than its length. Groups are not: in Python before 3.11.5 a possessive group that fails midway
+  keeps what it took (python/cpython issue 106052).
 * The number of plans is bounded and none is ever dropped: what a frame gives depends on nothing but the frame, until
   the bound is reached; then it may be None for a further layout, which costs time and nothing else.
 
@@ -16,7 +18,8 @@ Frames have been checked by the framer: length and sum are right, the trailer is
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, pairwise
 from operator import itemgetter
 from typing import Final, NamedTuple
 
@@ -25,13 +28,15 @@ from engine.fix.fields import DATA_FIELDS, FieldType
 
 PLANS_MAX: Final = 64
 ENTRY_PLANS_MAX: Final = 16
+WHOLE_PLANS_MAX: Final = 32
+WHOLE_ENTRIES_MAX: Final = 4
 _TAGS: Final = re.compile("(?:\\A|\x01)([0-9]{1,9})=").findall
 _HEADER: Final = frozenset({34, 49, 50, 52, 56, 57, 1128})
 _HEADER_REQUIRED: Final = frozenset({34, 49, 52, 56})
 _DATA: Final = frozenset(DATA_FIELDS) | frozenset(DATA_FIELDS.values())
 _ANY: Final = "[^\x01]*+"
 _SOME: Final = "[^\x01]++"
-_DECIMAL: Final = r"-?(?:[0-9]{1,18}+(?:\.[0-9]{0,18}+)?+|\.[0-9]{1,18}+)"
+_DECIMAL: Final = r"-?(?:[0-9]{1,18}+(?:\.[0-9]{0,18}+)?|\.[0-9]{1,18}+)"
 # date and time are never read here: their digits are checked, not the calendar
 _FORMS: Final = {
     FieldType.INT: "-?[0-9]{1,18}+",
@@ -40,10 +45,10 @@ _FORMS: Final = {
     FieldType.BOOLEAN: "[YN]",
     FieldType.CHAR: "[^\x01]",
     FieldType.STRING: _SOME,
-    FieldType.MULTIPLE: "[^\x01 ]++(?: [^\x01 ]++)*+",
+    FieldType.MULTIPLE: "[^\x01 ]++(?: [^\x01 ]++)*",
     FieldType.TIMESTAMP: _SOME,
     FieldType.DATE: "[0-9]{8}",
-    FieldType.TIME: "[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\\.[0-9]{1,9}+)?+",
+    FieldType.TIME: "[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\\.[0-9]{1,9}+)?",
 }
 
 
@@ -67,8 +72,11 @@ def _header_pattern(tag: int) -> str:
     return {34: "[0-9]{1,18}+", 1128: "9"}.get(tag, _SOME)
 
 
+_Match = Callable[[str], "re.Match[str] | None"]
+
+
 class _Plan(NamedTuple):
-    fullmatch: Callable[[str], "re.Match[str] | None"]
+    fullmatch: _Match
     places: tuple[
         int, ...
     ]  # the match's group of each wanted tag; 1 is the empty group, for tags that aren't there
@@ -226,7 +234,7 @@ class Layouts:
 
 
 class _EntryPlan(NamedTuple):
-    head: Callable[[str], "re.Match[str] | None"]
+    head: _Match
     size: int  # the head's group of the entries' count
     places: tuple[int, ...]  # the head's groups of the wanted tags
     findall: Callable[[str, int], list[tuple[str, ...]]]
@@ -238,8 +246,9 @@ class _EntryPlan(NamedTuple):
 class EntryLayouts:
     """The plans of one message type that is one long group (W, X).
 
-    `findall` skips what it can't match, so an entry must be followed by another or by the trailer, and as many entries
-    must be found as there are delimiters and as the count says: then nothing was skipped.
+    A frame of few entries gets a plan for all of it, as in `Layouts`. The entries of others are found by `findall`, which
+    skips what it can't match, so an entry must be followed by another or by the trailer, and as many entries must be found
+    as there are delimiters and as the count says: then nothing was skipped.
 
     Args:
         dictionary, msg_type: as in `Layouts`; always tolerant.
@@ -271,9 +280,24 @@ class EntryLayouts:
         self._mark = f"\x01{self._delimiter}="
         self._plans: list[_EntryPlan] = []
         self._known: set[tuple[tuple[int, ...], tuple[int, ...], frozenset[int]]] = set()
+        self._wholes: dict[int, list[_Match]] = {}  # by the number of fields
+        self._known_wholes: set[tuple[int, ...]] = set()
+        self._last: _Match = re.compile(r"(?!)").fullmatch
 
-    def match(self, text: str) -> tuple[tuple[str, ...], Iterable[tuple[str, ...]]] | None:
-        """Return the wanted head values and the entries' wanted values; None when no plan takes the frame."""
+    def match(self, text: str) -> Iterator[str] | None:
+        """Give the wanted head values, then the entries' wanted values; None when no plan takes the frame."""
+        found = self._last(text)  # one frame is mostly like the one before
+        if found is None:
+            for whole in self._wholes.get(text.count("\x01"), ()):
+                found = whole(text)
+                if found is not None:
+                    self._last = whole
+                    break
+            else:
+                return self._match_entries(text)
+        return iter(found.groups())
+
+    def _match_entries(self, text: str) -> Iterator[str] | None:
         plans = self._plans
         for plan in plans:
             head, size_group, places, findall, arrange = plan
@@ -286,8 +310,11 @@ class EntryLayouts:
                 if plan is not plans[0]:
                     plans.remove(plan)
                     plans.insert(0, plan)
-                return found.group(*places), entries if arrange is None else map(arrange, entries)
-        return self.match(text) if self._discover(text) else None
+                if size <= WHOLE_ENTRIES_MAX:
+                    self._discover_whole(text)
+                arranged = entries if arrange is None else map(arrange, entries)
+                return chain(found.group(*places), chain.from_iterable(arranged))
+        return self._match_entries(text) if self._discover(text) else None
 
     def _discover(self, text: str) -> bool:
         """Make a plan for a frame that none takes; True when there is a new one to try."""
@@ -309,6 +336,49 @@ class EntryLayouts:
             return False
         self._known.add(key)
         self._plans.insert(0, self._compile(head, *order))
+        return True
+
+    def _discover_whole(self, text: str) -> None:
+        """Make a plan for the whole of a frame of few entries, which a plan has taken, if it names the tags in our order."""
+        if len(self._known_wholes) >= WHOLE_PLANS_MAX:
+            return
+        tags = tags_of(text)
+        if tags in self._known_wholes:
+            return
+        self._known_wholes.add(tags)
+        starts = [at for at, tag in enumerate(tags) if tag == self._delimiter]
+        parts = [f"8=FIXT\\.1\\.1\x019=[0-9]++\x0135={re.escape(self._msg_type)}"]
+        first = starts[0] if starts else len(tags) - 1
+        if not self._add(parts, tags[3:first], self._head, self._head_pattern, f"0*+{len(starts)}"):
+            return
+        for begin, end in pairwise([*starts, len(tags) - 1]):
+            if not self._add(parts, tags[begin:end], self._members, self._entry_pattern):
+                return
+        whole = re.compile("".join(parts) + "\x0110=[0-9]{3}\x01").fullmatch
+        self._wholes.setdefault(text.count("\x01"), []).append(whole)
+
+    def _add(
+        self,
+        parts: list[str],
+        tags: Sequence[int],
+        wanted: Sequence[int],
+        pattern: Callable[[int], str],
+        count: str = "",
+    ) -> bool:
+        """Add fields to a regex, with one group for each wanted tag, empty where it isn't there; False in another order."""
+        left = list(wanted)
+        for tag in tags:
+            value = count if tag == self._group.count_tag else pattern(tag)
+            if tag in wanted:
+                while left and left[0] != tag:
+                    parts.append("()")
+                    del left[0]
+                if not left:
+                    return False
+                del left[0]
+                value = f"({value})"
+            parts.append(f"\x01{tag}={value}")
+        parts += ["()"] * len(left)
         return True
 
     def _head_good(self, head: tuple[int, ...]) -> bool:
@@ -374,7 +444,7 @@ class EntryLayouts:
             if tag in self._members:
                 wanted.append(tag)
                 value = f"({value})"
-            entry.append(f"(?:\x01{tag}={value})?+" if tag in optional else f"\x01{tag}={value}")
+            entry.append(f"(?:\x01{tag}={value})?" if tag in optional else f"\x01{tag}={value}")
         arrange = None
         if tuple(wanted) != self._members:
             arrange = itemgetter(*(wanted.index(tag) for tag in self._members))

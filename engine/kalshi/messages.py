@@ -8,7 +8,7 @@ absent optional numbers are None where zero means something.
 import msgspec
 
 
-class NewOrderSingle(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class NewOrderSingle(msgspec.Struct, frozen=True, gc=False):
     """35=D."""
 
     cl_ord_id: str
@@ -73,7 +73,7 @@ class OrderMassCancelReport(msgspec.Struct, frozen=True, kw_only=True, gc=False)
     mass_cancel_reject_reason: str = ""
 
 
-class ExecutionReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class ExecutionReport(msgspec.Struct, frozen=True, gc=False):
     """35=8. misc_fee_amt and collateral_amount_change are sums over their groups; None when the group is absent.
 
     avg_px stays text: money is never computed from it.

@@ -214,7 +214,7 @@ class Link:
         assert link is not None
         for _ in range(_READS_PER_WAKE):
             try:
-                data = link.recv(_READ_BYTES)
+                data = link.read(_READ_BYTES)
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return
             except OSError as error:

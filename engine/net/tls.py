@@ -44,7 +44,7 @@ def explain(error: OSError, host: str) -> str:
         if code in {62, 64}:
             return f"certificate is not for {host} ({message}); set host or server_name to the certificate's name"
         return f"certificate was refused: {message}"
-    if isinstance(error, ssl.SSLEOFError | ConnectionResetError):
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionResetError):
         return "the other end closed the connection before TLS was up; check host and port"
     if isinstance(error, ssl.SSLError):
         if error.reason and "PROTOCOL" in error.reason:  # alerts and refusals alike

@@ -45,6 +45,9 @@ def forget_plans():
     for plans in (hot._X, hot._W):
         plans._known.clear()
         plans._plans.clear()
+        plans._known_wholes.clear()
+        plans._wholes.clear()
+        plans._last = re.compile(r"(?!)").fullmatch
 
 
 def build(pairs):
@@ -150,17 +153,21 @@ def test_any_order_of_a_report_gets_a_plan(body, header):
     assert check(frame)
 
 
-@pytest.mark.parametrize("name", ["incremental", "incremental_two_markets", "incremental_with_times"])
-def test_another_order_of_entry_fields_gets_a_plan(name):
-    """The delimiter first, the rest in any order."""
+def turned(name):
+    """A frame whose entries have their fields in another order, the delimiter first."""
     pairs = pairs_of(FRAMES[name])
     entries = []
     for pair in pairs[6:]:
         if pair[0] == "279":
             entries.append([])
         entries[-1].append(pair)
-    turned = [pair for entry in entries for pair in (entry[0], *reversed(entry[1:]))]
-    assert check(build(pairs[:6] + turned))
+    return build(pairs[:6] + [pair for entry in entries for pair in (entry[0], *reversed(entry[1:]))])
+
+
+@pytest.mark.parametrize("name", ["incremental", "incremental_two_markets", "incremental_with_times"])
+def test_another_order_of_entry_fields_gets_a_plan(name):
+    """The delimiter first, the rest in any order."""
+    assert check(turned(name))
 
 
 @pytest.mark.parametrize(
@@ -211,6 +218,23 @@ def test_a_broken_entry_is_not_skipped_even_when_the_count_agrees():
     assert not check(build(pairs))
 
 
+def test_a_frame_of_few_entries_gets_a_plan_for_all_of_it():
+    """Entries that lack what others have included; it gives the same, and nothing where the count is wrong."""
+    forget_plans()
+    pairs = pairs_of(FRAMES["incremental_with_times"])
+    frame = build(pairs)
+    assert [check(frame) for _ in range(3)] == [True] * 3
+    assert hot._X._last(frame.decode("latin-1")) is not None
+    assert not check(build([("268", "3") if pair == ("268", "2") else pair for pair in pairs]))
+
+
+def test_entries_in_another_order_are_found_one_by_one():
+    """A plan for the whole would give their values in the wrong places."""
+    forget_plans()
+    assert [check(turned("incremental")) for _ in range(3)] == [True] * 3
+    assert not hot._X._wholes
+
+
 def test_the_number_of_plans_is_bounded():
     """A counterparty that never repeats a layout costs time, not memory."""
     pairs = pairs_of(FRAMES["report_new"])
@@ -222,6 +246,7 @@ def test_the_number_of_plans_is_bounded():
     for number in range(50):
         check(build([*pairs, (str(30001 + number), "x")]))
     assert len(hot._W._plans) <= layouts.ENTRY_PLANS_MAX
+    assert len(hot._W._known_wholes) <= layouts.WHOLE_PLANS_MAX
 
 
 def test_many_layouts_of_one_length_are_told_apart():
