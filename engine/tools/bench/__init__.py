@@ -2,7 +2,8 @@
 
 1. tick to trade: bytes of a tick written by a peer to bytes of the order read by it, through market_data, a worker, the
    guard and order_entry over real TLS, ZeroMQ and SQLite; beside the bare chain of four processes doing no work, with the
-   same pinning and the same idle gap; with the journal, and without.
+   same pinning and the same idle gap, both up at once and measured in turns; with the journal, and without. A ratio is
+   that of one round's medians, and the median of the rounds' is told.
 2. the codec beside simplefix.
 3. the guard's whole decision for an order that passes every control.
 4. order round trip and sustained orders a second, against the embedded venue without token limits.
@@ -36,34 +37,41 @@ def _tick_to_trade(arguments: argparse.Namespace, directory: str) -> dict[str, A
     rows: dict[str, dict[str, list[float]]] = {}
     for number in range(arguments.rounds):
         for name, trips in engine_chain.one_round(directory, number, arguments):
-            row = rows.setdefault(name, {"p50": [], "p99": []})
-            row["p50"].append(_quantile(trips.trips, 0.5))
-            row["p99"].append(_quantile(trips.trips, 0.99))
+            beside = "" if name == "engine" else f" beside {name}"
+            for chain, times in ((f"bare chain{beside}", trips.bare), (name, trips.engine)):
+                row = rows.setdefault(chain, {})
+                row.setdefault("p50", []).append(_quantile(times, 0.5))
+                row.setdefault("p99", []).append(_quantile(times, 0.99))
             for hop, value in trips.hops.items():
-                row.setdefault(hop, []).append(value)
+                rows[name].setdefault(hop, []).append(value)
+            for key in ("p50", "p99"):
+                ratio = rows[name][key][-1] / rows[f"bare chain{beside}"][key][-1]
+                rows[name].setdefault(f"{key} ratio", []).append(ratio)
     median = {
         name: {key: statistics.median(values) for key, values in row.items()} for name, row in rows.items()
     }
-    bare, full, free = median["bare chain"], median["engine"], median["engine, no journal"]
+    full, free = median["engine"], median["engine, no journal"]
     where = f"one core (cpu {arguments.cpu})" if arguments.cpu >= 0 else "not pinned"
     print(
-        f"tick to trade: {arguments.rounds} interleaved rounds of {arguments.count}, {arguments.gap_us} us idle before each tick, {where}"
+        f"tick to trade: {arguments.rounds} rounds of {arguments.count} beside the bare chain, in turns, {arguments.gap_us} us idle before each tick, {where}"
     )
+    hops = {hop: value for hop, value in full.items() if hop[:3] not in {"p50", "p99"}}
     for name, row in rows.items():
-        print(f"  {name:22} p50 {_spread(row['p50'])}   p99 {_spread(row['p99'])}")
-        hops = {hop: statistics.median(values) for hop, values in row.items() if hop not in {"p50", "p99"}}
-        if hops:
-            print("      " + "   ".join(f"{hop} {value:.0f} us" for hop, value in hops.items()))
+        print(f"  {name:36} p50 {_spread(row['p50'])}   p99 {_spread(row['p99'])}")
+    if hops:
+        print("      " + "   ".join(f"{hop} {value:.0f} us" for hop, value in hops.items()))
     result = {
-        "p50_ratio": round(full["p50"] / bare["p50"], 3),
-        "p99_ratio": round(full["p99"] / bare["p99"], 3),
-        "p50_ratio_no_journal": round(free["p50"] / bare["p50"], 3),
+        "p50_ratio": round(full["p50 ratio"], 3),
+        "p99_ratio": round(full["p99 ratio"], 3),
+        "p50_ratio_no_journal": round(free["p50 ratio"], 3),
         "p50_us": {name: round(row["p50"], 1) for name, row in median.items()},
         "p99_us": {name: round(row["p99"], 1) for name, row in median.items()},
-        "hops_us": {hop: round(value, 1) for hop, value in full.items() if hop not in {"p50", "p99"}},
+        "hops_us": {hop: round(value, 1) for hop, value in hops.items()},
     }
+    ratios = rows["engine"]["p50 ratio"]
     print(
-        f"  ratio p50 {result['p50_ratio']}   p99 {result['p99_ratio']}   p50 without journal {result['p50_ratio_no_journal']}"
+        f"  ratio p50 {result['p50_ratio']} ({min(ratios):.2f}..{max(ratios):.2f})   p99 {result['p99_ratio']}   "
+        f"p50 without journal {result['p50_ratio_no_journal']}"
     )
     return result
 
@@ -99,7 +107,7 @@ def main(argv: list[str]) -> int:
         prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", metavar="FILE", default="", help="write the numbers to FILE")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds (default 5)")
     parser.add_argument("--count", type=int, default=1000, help="ticks a round (default 1000)")
     parser.add_argument("--gap-us", type=int, default=2000, help="idle time before each tick (default 2000)")
     parser.add_argument(

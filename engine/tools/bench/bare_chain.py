@@ -7,6 +7,8 @@ on the sockets' descriptors, drained until Again. What the engine's own latency 
 """
 
 import asyncio
+import contextlib
+import functools
 import gc
 import multiprocessing
 import os
@@ -14,7 +16,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import zmq
@@ -128,10 +130,11 @@ def _read_bus(
     loop.call_soon(readable)
 
 
-def measure(
-    directory: str, server: ssl.SSLContext, ca_file: str, *, count: int, gap_s: float, cpu: int | None
-) -> list[int]:
-    """Run the chain once; return the round trips in ns, tick written to order read."""
+@contextlib.contextmanager
+def started(
+    directory: str, server: ssl.SSLContext, ca_file: str, *, cpu: int | None
+) -> Iterator[Callable[[], int]]:
+    """Start the chain; give what sends one tick and returns its round trip in ns, tick written to order read."""
     listeners = {name: socket.create_server(("127.0.0.1", 0)) for name in ("md", "oe")}
     processes = []
     spawn = multiprocessing.get_context("fork")
@@ -149,7 +152,8 @@ def measure(
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(10)
             links[name] = server.wrap_socket(sock, server_side=True)
-        return _drive(links["md"], links["oe"], count, gap_s)
+        _join(links["md"], links["oe"])
+        yield functools.partial(_trip, links["md"], links["oe"])
     finally:
         for process in processes:
             process.terminate()
@@ -159,37 +163,33 @@ def measure(
             listener.close()
 
 
-def _drive(md: ssl.SSLSocket, oe: ssl.SSLSocket, count: int, gap_s: float) -> list[int]:
-    tick = bytes(MESSAGE_BYTES)
+_TICK: Final = bytes(MESSAGE_BYTES)
+
+
+def _join(md: ssl.SSLSocket, oe: ssl.SSLSocket) -> None:
+    """Repeat until the first tick comes through, as the subscriber joins late; then take the rest."""
     oe.settimeout(0.2)
     sent = got = 0
-    while not got:  # the subscriber joins late: repeat until the first comes through, then take the rest
-        md.sendall(tick)
+    while not got:
+        md.sendall(_TICK)
         sent += 1
         try:
             got += len(oe.recv(65536)) // MESSAGE_BYTES
         except TimeoutError:
             assert sent < 100, "the bare chain never answered"
-    try:
+    with contextlib.suppress(TimeoutError):
         while got < sent:
             got += len(oe.recv(65536)) // MESSAGE_BYTES
-    except TimeoutError:
-        pass
     oe.settimeout(10)
-    trips = []
+
+
+def _trip(md: ssl.SSLSocket, oe: ssl.SSLSocket) -> int:
     clock = time.perf_counter_ns
-    gc.disable()
-    for number in range(count + 100):
-        if gap_s:
-            time.sleep(gap_s)
-        begin = clock()
-        md.sendall(tick)
-        data = oe.recv(65536)
+    begin = clock()
+    md.sendall(_TICK)
+    data = oe.recv(65536)
+    end = clock()
+    while len(data) % MESSAGE_BYTES:
+        data += oe.recv(65536)
         end = clock()
-        while len(data) % MESSAGE_BYTES:
-            data += oe.recv(65536)
-            end = clock()
-        if number >= 100:
-            trips.append(end - begin)
-    gc.enable()
-    return trips
+    return end - begin

@@ -2,7 +2,9 @@
 
 import argparse
 import contextlib
+import functools
 import gc
+import itertools
 import json
 import os
 import re
@@ -12,7 +14,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +24,8 @@ from engine.net import keys, tls
 from engine.tools.bench import bare_chain
 from engine.tools.bench.peer import SYMBOL, GatewayPeer, PeerLink, field
 
+_BLOCK: Final = 50  # ticks of one chain in a row
+_WARMING: Final = 10  # before them, not counted
 _LIMITS = """max_order_qty = "1000000"
 max_order_notional = "100000000"
 max_position = "100000000"
@@ -33,10 +37,11 @@ max_loss = "1000000000"
 
 
 class Trips(msgspec.Struct):
-    """What one round of one chain gave: round trips in ns, and medians of single hops in us."""
+    """What one engine gave beside a bare chain, in turns: round trips of both in ns, and medians of single hops in us."""
 
-    trips: list[int]
-    hops: dict[str, float] = {}
+    bare: list[int]
+    engine: list[int]
+    hops: dict[str, float]
 
 
 def _config(strategy: str, sessions: str, extra: str, engine: str) -> str:
@@ -155,7 +160,7 @@ def _wait_trading(run: str, process: subprocess.Popen[str], timeout_s: float = 3
 
 
 def one_round(directory: str, number: int, arguments: argparse.Namespace) -> Iterator[tuple[str, Trips]]:
-    """Measure each chain once, in an order that turns with the round."""
+    """Measure each kind of engine once, in an order that turns with the round."""
     certificates = os.path.join(directory, "tls")
     if not os.path.exists(certificates):
         os.makedirs(certificates, mode=0o700)
@@ -165,29 +170,30 @@ def one_round(directory: str, number: int, arguments: argparse.Namespace) -> Ite
     )
     cpu = arguments.cpu if arguments.cpu >= 0 else None
     usual = os.sched_getaffinity(0)
-    chains = ["bare chain", "engine", "engine, no journal"]
-    chains = chains[number % 3 :] + chains[: number % 3]
-    for name in chains:
+    kinds = ["engine", "engine, no journal"]
+    for name in kinds[number % 2 :] + kinds[: number % 2]:
         if cpu is not None:
             os.sched_setaffinity(0, {cpu})
         try:
-            if name == "bare chain":
-                place = os.path.join(directory, f"bare-{number}")
-                os.makedirs(place, mode=0o700)
-                ca_file = os.path.join(certificates, "ca.pem")
-                trips = bare_chain.measure(
-                    place, server, ca_file, count=arguments.count, gap_s=arguments.gap_us / 1e6, cpu=cpu
-                )
-                yield name, Trips(trips)
-            else:
-                yield name, _engine_round(certificates, server, arguments, cpu, journal=name == "engine")
+            place = os.path.join(directory, f"bare-{uuid.uuid4().hex[:8]}")
+            os.makedirs(place, mode=0o700)
+            ca_file = os.path.join(certificates, "ca.pem")
+            with (
+                bare_chain.started(place, server, ca_file, cpu=cpu) as bare,
+                _started(certificates, server, cpu, journal=name == "engine") as (engine, run),
+            ):
+                bare_trips, trips = _in_turns([bare, engine], arguments.count, arguments.gap_us / 1e6)
+                time.sleep(0.6)  # two heartbeats, so that the processes' own figures are in
+                yield name, Trips(bare_trips, trips, _hops(engine_state(run)))
         finally:
             os.sched_setaffinity(0, usual)
 
 
-def _engine_round(
-    directory: str, server: ssl.SSLContext, arguments: argparse.Namespace, cpu: int | None, *, journal: bool
-) -> Trips:
+@contextlib.contextmanager
+def _started(
+    directory: str, server: ssl.SSLContext, cpu: int | None, *, journal: bool
+) -> Iterator[tuple[Callable[[], int], str]]:
+    """Start an engine that trades; give what sends one tick and returns its round trip in ns, and the run directory."""
     peer = GatewayPeer(server)
     peer.start()
     try:
@@ -197,11 +203,28 @@ def _engine_round(
         ):
             peer.wait()
             _wait_trading(run, process)
-            trips = _drive(peer, arguments.count, arguments.gap_us / 1e6)
-            time.sleep(0.6)  # two heartbeats, so that the processes' own figures are in
-            return Trips(trips, _hops(engine_state(run)))
+            peer.links["KalshiNR"].link.settimeout(5)
+            yield functools.partial(_trip, peer, itertools.count()), run
     finally:
         peer.close()
+
+
+def _in_turns(chains: list[Callable[[], int]], count: int, gap_s: float) -> list[list[int]]:
+    """Return `count` round trips of each chain, in blocks that take turns, so that all meet the machine in the same moods."""
+    trips: list[list[int]] = [[] for _ in chains]
+    places = list(zip(chains, trips, strict=True))
+    gc.disable()
+    while any(len(mine) < count for mine in trips):
+        places.reverse()
+        for trip, mine in places:
+            for _ in range(_WARMING):
+                time.sleep(gap_s)
+                trip()
+            for _ in range(min(_BLOCK, count - len(mine))):
+                time.sleep(gap_s)
+                mine.append(trip())
+    gc.enable()
+    return trips
 
 
 def _hops(state: control.EngineState | None) -> dict[str, float]:
@@ -226,28 +249,18 @@ def _hops(state: control.EngineState | None) -> dict[str, float]:
     return hops
 
 
-_PRICES: Final = ("19.4900", "19.4800")
-
-
-def _drive(peer: GatewayPeer, count: int, gap_s: float) -> list[int]:
+def _trip(peer: GatewayPeer, numbers: Iterator[int]) -> int:
+    """Send one tick, take the order, answer it; return the time between the first two in ns."""
     md, oe = peer.links["KalshiMD"], peer.links["KalshiNR"]
-    trips: list[int] = []
-    clock = time.perf_counter_ns
-    oe.link.settimeout(5)
-    gc.disable()
-    for number in range(count + 100):
-        time.sleep(gap_s)
-        body = f"268=1\x01279=1\x0155={SYMBOL}\x01269=0\x01270=19.5000\x01271={1 + number % 50}.00\x01"
-        tick = md.message("X", body)
-        begin = clock()
-        md.link.sendall(tick)
-        order = oe.read_of(b"D")
-        end = clock()
-        if number >= 100:
-            trips.append(end - begin)
-        _report(oe, order, number)
-    gc.enable()
-    return trips
+    number = next(numbers)
+    body = f"268=1\x01279=1\x0155={SYMBOL}\x01269=0\x01270=19.5000\x01271={1 + number % 50}.00\x01"
+    tick = md.message("X", body)
+    begin = time.perf_counter_ns()
+    md.link.sendall(tick)
+    order = oe.read_of(b"D")
+    end = time.perf_counter_ns()
+    _report(oe, order, number)
+    return end - begin
 
 
 def _report(oe: PeerLink, order: bytes, number: int) -> None:
