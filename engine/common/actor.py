@@ -11,8 +11,8 @@ The runtime's contract, which the invariants rest on:
 * It drains what is waiting, steps the actor once per input, then calls `on_drained` once; commits everything that was
   recorded in one transaction; and only then releases what was written and sent, links before channels. So `record`
   before `write` or `send` means: the journal has it before anyone else does.
-* After the release it calls `on_released`, for work that must follow at once but that nobody should wait for; and
-  `on_idle` when nothing has come for about 1 ms, or 5 ms after the last call under load. Both are released again.
+* It calls `on_idle`, for work that nobody should wait for, when nothing has come for about 1 ms, or 5 ms after the last call
+  under load; what that emits is released, too.
 * If the commit fails, the batch is held, its links are cut, and the actor is told (`on_journal_failed`). While the journal
   can't be written, a batch with records is held until it can; one without leaves, so that cancels and halts still go,
   except from an actor that `tells_only_committed`: what that says from memory might not be in its journal yet.
@@ -160,9 +160,6 @@ class Actor:
 
     def on_drained(self, now: Now) -> None:
         """All inputs that were waiting have been stepped; deferred work goes here."""
-
-    def on_released(self, now: Now) -> None:
-        """What the inputs caused has left; work that belongs to them but not on their way goes here."""
 
     def on_idle(self, now: Now) -> None:
         """Nothing waits; work that may come some ms later goes here."""

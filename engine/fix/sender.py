@@ -62,10 +62,13 @@ class Sender:
 
     def data_to_send(self) -> bytes:
         """Return what must go to the transport now, and forget it."""
-        if len(self._out) == 1:
-            return self._out.pop()
-        data = b"".join(self._out)
-        self._out.clear()
+        out = self._out
+        if not out:
+            return b""
+        if len(out) == 1:
+            return out.pop()
+        data = b"".join(out)
+        out.clear()
         return data
 
     def send_session_message(self, msg_type: str, body: str, now: Now) -> int:

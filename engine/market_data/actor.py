@@ -13,8 +13,8 @@ Rules that hold here:
   snapshot (263=0) is asked for, at once the first time, then with growing pauses while it keeps happening.
 * A snapshot that stays away is asked for again, with growing pauses: requests cost Read tokens.
 * An empty snapshot is EMPTY with a warning: the venue answers an unknown ticker so, never with a reject.
-* An update is published before the own books take it in (`on_released`); tops go out in `on_idle`, only where something in them
-  changed. Markets are walked in the configuration's order.
+* An update is published before the own books take it in, some ms later (`on_idle`), or when they are needed; tops go out then,
+  only where something in them changed. Markets are walked in the configuration's order.
 """
 
 # ruff: noqa: ARG002 - handlers take what the runtime gives
@@ -92,7 +92,7 @@ class MarketData(Actor):
         self._beat_at = 0
         self._dirty: dict[str, Market] = {}  # markets whose top may have changed, in order of touch
         self._unapplied: list[
-            tuple[list[Market], list[MarketChanges]]
+            tuple[list[Market], list[MarketChanges], Now]
         ] = []  # published, not yet in the own books
         self._asked: dict[str, Market] = {}  # snapshots that are awaited
         self._ask_at: int | None = None
@@ -118,12 +118,16 @@ class MarketData(Actor):
     # -- the hot path ------------------------------------------------------------------------------------------
 
     def on_bytes(self, link: str, data: bytes, now: Now) -> None:
-        for event in self.client.on_bytes(data, now):
+        events = self.client.on_bytes(data, now)
+        only_books = bool(events)
+        for event in events:
             if type(event) is App and type(event.message) is BookMessage:
                 self._on_book(event.message, event.sending_ns, now)
             else:
                 self._on_event(event, now)
-        self._settle(now)
+                only_books = False
+        if not only_books:  # a book message puts deadlines off; the earlier one does no harm
+            self._settle(now)
 
     def _on_book(self, message: BookMessage, sending_ns: int, now: Now) -> None:
         changes: list[MarketChanges] = []
@@ -134,7 +138,7 @@ class MarketData(Actor):
                 self.counters["unknown_symbols"] += 1
                 continue
             if not (reset or market.ready) and self._unapplied:
-                self._apply_all(now)  # the snapshot may have come in the same bytes
+                self._apply_all()  # the snapshot may not be in the books yet
             if not (reset or market.ready):
                 if levels:
                     self.counters["early_changes"] += 1
@@ -157,13 +161,13 @@ class MarketData(Actor):
             markets=changes,
         )
         self.out.send("md.feed", update, topic=TOPIC_BOOK)
-        self._unapplied.append((touched, changes))
+        self._unapplied.append((touched, changes, now))
 
-    def _apply_all(self, now: Now) -> None:
+    def _apply_all(self) -> None:
         """Bring the own books up to what was published."""
-        for touched, changes in self._unapplied:
+        unapplied, self._unapplied = self._unapplied, []
+        for touched, changes, now in unapplied:
             self._apply(touched, changes, now)
-        self._unapplied.clear()
 
     def _apply(self, touched: list[Market], changes: list[MarketChanges], now: Now) -> None:
         counters = self.counters
@@ -279,6 +283,7 @@ class MarketData(Actor):
             self._ask(list(self.markets), SUBSCRIBE, now)
 
     def _lose(self, reason: str) -> None:
+        self._apply_all()  # a snapshot of before must not make a book usable afterwards
         self._asked.clear()
         self._resync_at.clear()
         self._ask_at = None
@@ -370,6 +375,7 @@ class MarketData(Actor):
         if market is None:
             self.counters["unknown_symbols"] += 1
             return
+        self._apply_all()
         market.halted = message.security_trading_status == HALT
         if market.ready:
             self._judge(market, now)
@@ -413,7 +419,7 @@ class MarketData(Actor):
     def on_message(self, channel: str, peer: str, message: Any, now: Now) -> None:
         if not isinstance(message, BookRequest):
             return
-        self._apply_all(now)
+        self._apply_all()
         for symbol in message.symbols or self.markets:
             market = self.markets.get(symbol)
             if market is None:
@@ -421,14 +427,11 @@ class MarketData(Actor):
             else:
                 self.out.send("md.ask", market.snapshot(self.feed, self.feed_no), to=peer)
 
-    def on_released(self, now: Now) -> None:
-        if self._unapplied:
-            self._apply_all(now)
+    def on_idle(self, now: Now) -> None:
+        self._apply_all()
         if self._resync_at:
             self._ask_due(now)
             self._settle(now)
-
-    def on_idle(self, now: Now) -> None:
         if self._dirty:
             for symbol, market in self._dirty.items():
                 top = market.top()

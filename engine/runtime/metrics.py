@@ -98,15 +98,18 @@ class Counters:
     Attributes:
         tick_to_trade, commit, busy: ns from trigger to bytes written, of a journal commit, of a turn.
         malformed, discarded, turned_away: messages that were none, over their sender's rate, from who may not send them.
-        refused_sends: messages that no queue took.
+        refused_sends: messages that no queue took. turns: ns of turns that `metrics` has not counted yet.
     """
 
-    __slots__ = ("busy", "commit", "discarded", "malformed", "refused_sends", "tick_to_trade", "turned_away")
+    __slots__ = (
+        "busy", "commit", "discarded", "malformed", "refused_sends", "tick_to_trade", "turned_away", "turns",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.tick_to_trade = Histogram()
         self.commit = Histogram()
         self.busy = Histogram()
+        self.turns: list[int] = []
         self.malformed = 0
         self.discarded = 0
         self.turned_away = 0
@@ -114,6 +117,9 @@ class Counters:
 
     def metrics(self) -> dict[str, int | float]:
         """Return them by name for a heartbeat; what never happened is left out."""
+        for busy_ns in self.turns:
+            self.busy.add(busy_ns)
+        self.turns.clear()
         found: dict[str, int | float] = {}
         for name in ("tick_to_trade", "commit", "busy"):
             histogram: Histogram = getattr(self, name)

@@ -1,7 +1,7 @@
 """The process runtime: one actor, real sockets, real links, a real journal, real time.
 
 One loop over `poll`: what holds an edge (ZeroMQ) is drained until it says Again, or noted as having more. Order of a
-turn: channels and links that are ready, published channels before others, `on_drained`, the release, `on_released`.
+turn: channels and links that are ready, published channels before others, `on_drained`, the release.
 What nobody waits for (idle channels, `on_idle`, the raw FIX log) comes when nothing was ready for 1 ms.
 The release:
 
@@ -118,6 +118,7 @@ class ProcessRuntime:
         self._routed = [s for s in self.bus.all() if s.readable and s.pattern is Pattern.ROUTED]
         self._control = self.bus.sockets.get("control")
         self._more: set[BusSocket] = set()
+        self._has_on_drained = True
         self._records: list[Entry] = []
         self._writes: list[tuple[str, bytes | None, int]] = []  # None closes the link
         self._sends: list[tuple[BusSocket, msgspec.Struct, str | None, str]] = []
@@ -287,7 +288,7 @@ class ProcessRuntime:
             self._handle(ready, now)
             self._is_active = True
             if ready:
-                self.counters.busy.add(time.monotonic_ns() - mono)
+                self.counters.turns.append(time.monotonic_ns() - mono)
         elif self._is_active or mono >= self._next_idle:
             self._is_active = False
             self._idle(now)
@@ -296,6 +297,7 @@ class ProcessRuntime:
         if mono >= self._next_house:
             self._house_keeping(now)
             self._release()
+            self._look_again()
 
     def _handle(self, ready: list[tuple[int, int]], now: Now) -> None:
         """Step the actor with everything that waits, then release."""
@@ -315,11 +317,11 @@ class ProcessRuntime:
         deadline = actor.deadline
         if deadline is not None and now.mono_ns >= deadline:
             actor.on_deadline(now)
-        actor.on_drained(now)
+        # What follows a message that has left delays whoever reads it, where they share a core: no call that does nothing.
+        if self._has_on_drained:
+            actor.on_drained(now)
         self._release()
         self._look_again()
-        actor.on_released(now)
-        self._release()
 
     def _idle(self, now: Now) -> None:
         """Do what nobody waits for."""
@@ -353,14 +355,12 @@ class ProcessRuntime:
     def _look_again(self) -> None:
         """Drain sockets that were sent on: the send may have taken their edge."""
         for _ in range(_BATCH):
-            again = [s for s in self._routed if s.sent]
-            if not again:
-                return
             found = 0
-            for socket in again:
-                socket.sent = False
-                if socket.waiting():
-                    found += self._drain(socket)
+            for socket in self._routed:
+                if socket.sent:
+                    socket.sent = False
+                    if socket.waiting():
+                        found += self._drain(socket)
             if not found:
                 return
             if self.actor is not None:
@@ -372,9 +372,9 @@ class ProcessRuntime:
     def _release(self) -> None:
         """Release until nothing is left: a write that fails tells the actor, which may emit again."""
         for _ in range(_BATCH):
-            self._release_once()
             if not (self._records or self._writes or self._sends or self._refused):
                 break
+            self._release_once()
 
     def _release_once(self) -> None:
         if self._records and not self._commit():
@@ -640,6 +640,7 @@ class ProcessRuntime:
                 rows = self.config.engine.snapshot_rows
                 self._snapshotter = snapshots.Snapshotter(self.journal, self.name, self.run_dir, rows)
         self.actor = actor
+        self._has_on_drained = type(actor).on_drained is not Actor.on_drained
         if (journal := self.journal) is not None:
             actor.committed = lambda: (journal.no, journal.head)
         signal.signal(signal.SIGTERM, self._on_sigterm)

@@ -202,9 +202,6 @@ class Node:
         actor.on_drained(now)
         if not self._release():
             return
-        actor.on_released(now)
-        if not self._release():
-            return
         if self.busy_ns:
             self._busy_until = world.mono_ns + self.busy_ns
         if not self._is_idle_due:

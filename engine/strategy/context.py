@@ -33,6 +33,8 @@ GROUP_MAX: Final = 64
 LOG_LINES_PER_S: Final = 20
 LOG_TEXT_MAX: Final = 1_000
 _WORKING: Final = frozenset({OrderState.NEW.value, OrderState.PARTIALLY_FILLED.value})
+_BUY: Final = Side.BUY.value
+_SELL: Final = Side.SELL.value
 _ON_THE_SPOT: Final = frozenset({"IOC", "FOK"})
 
 
@@ -92,11 +94,11 @@ class WorkerContext:
 
     def buy(self, symbol: str, qty: int, price: int, **terms: Any) -> Order:
         """See `Context.buy`."""
-        return self._new(Side.BUY.value, symbol, qty, price, **terms)
+        return self._new(_BUY, symbol, qty, price, **terms)
 
     def sell(self, symbol: str, qty: int, price: int, **terms: Any) -> Order:
         """See `Context.sell`."""
-        return self._new(Side.SELL.value, symbol, qty, price, **terms)
+        return self._new(_SELL, symbol, qty, price, **terms)
 
     def _new(
         self,

@@ -106,7 +106,6 @@ class Rig:
     def after(self):
         """What the runtime calls after each input."""
         self.actor.on_drained(self.now)
-        self.actor.on_released(self.now)
         self.actor.on_idle(self.now)
 
     def bytes(self, data):
@@ -285,6 +284,17 @@ def test_gap_in_sequence_numbers_is_a_lost_session():
     rig.bytes(rig.frame("35=X|268=1|279=0|55=BTC-PERP|269=0|270=19.4000|271=9.00|", seq=rig.seq + 3))
     assert {state.state for state in rig.take(MarketState)} == {FeedState.STALE}
     assert ("close", "market_data") in rig.out.links
+
+
+def test_a_snapshot_read_together_with_a_gap_makes_no_book_usable():
+    """It was published, and came into the own books only after the session was lost."""
+    rig = Rig().start()
+    rig.take()
+    gap = rig.frame("35=X|268=1|279=0|55=BTC-PERP|269=0|270=19.4000|271=9.00|", seq=rig.seq + 4)
+    rig.bytes(rig.frame(SNAPSHOT) + gap)
+    assert rig.take(MarketState)[-1].state is FeedState.STALE
+    assert rig.actor.markets[BTC].state is FeedState.STALE
+    assert not rig.actor.markets[BTC].ready
 
 
 def test_empty_snapshot_is_empty_with_a_warning_and_may_fill_later():
