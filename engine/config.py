@@ -58,7 +58,8 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         pin_sha256, next_pin_sha256: SHA-256 of the server's public key (SubjectPublicKeyInfo), hex; either passes.
         heart_bt_int_s: HeartBtInt(108), at least 3.
         cancel_orders_on_disconnect: tag 8013 (order entry).
-        enable_ioc_cancel_report: tag 21007. preserve_original_order_qty: tag 21008.
+        enable_ioc_cancel_report: tag 21007; false: a partly filled IOC counts as open until drop copy has shown its fills.
+        preserve_original_order_qty: tag 21008.
         skip_pending_exec_reports: tag 21011. use_expired_ord_status: tag 21012.
         always_emit_new_before_trade: tag 21026, documented for event contracts only; sent only when true.
         message_retention_h: tag 20200 (KalshiRT).

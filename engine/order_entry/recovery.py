@@ -14,6 +14,9 @@ complete sweep does not bring them: one that began DENIED_NS after they were mis
 with an alert. They are missing as before, until they come or an operator states the market's position. Where a sweep
 failed to tell, his accepted gap settles them too.
 
+An IOC or FOK order that ends without a word (21007=N) may have been filled without one, too: it is live, and counts, until
+a complete sweep begun after its silence has shown what it was filled.
+
 `Clearing` cancels everything that is open: at a lost guard and on the way down. The mass cancel goes first where the
 session has one; singles follow for what it did not reach (it may not know orders of an earlier connection). Both
 keep order entry's own pace, so that they never spend tokens that the account does not get.
@@ -30,6 +33,7 @@ from engine.messages.executions import EventKind, OrderEvent, OrderState, Source
 from engine.order_entry.desk import Desk
 from engine.orders.order import Order, denied
 
+SILENT_TEXT: Final = "IOC/FOK: no cancel report comes (21007=N), the rest is gone by its terms"
 ASK_AGAIN_NS: Final = 5 * SECOND
 RETRY_NS: Final = SECOND
 UNAVAILABLE_NS: Final = 500 * MS
@@ -81,6 +85,7 @@ class Recovery:
 
     Attributes:
         short: orders of which fills are missing.
+        silent: orders that ended without a word, to the sweep that must have shown their fills.
         refused: the newest ExecID that drop copy brought of an order and that can't be true, by order.
         sweep_wanted: see TapeBeat; begins above every value of an earlier life (`start`).
         sweep_done: the highest that a complete sweep satisfied.
@@ -93,6 +98,7 @@ class Recovery:
         self.desk = desk
         self.asks: dict[str, Ask] = {}
         self.short: dict[str, Missing] = {}
+        self.silent: dict[str, int] = {}
         self.refused: OrderedDict[str, str] = OrderedDict()
         self.gating: dict[str, None] = {}
         self.sweep_wanted = 0
@@ -160,6 +166,17 @@ class Recovery:
         """Have drop copy sweep; return the number that the sweep must reach."""
         self.sweep_wanted += 1
         return self.sweep_wanted
+
+    def await_fills(self, orders: list[str]) -> None:
+        """Let orders that ended without a word end by the next complete sweep."""
+        self.silent.update(dict.fromkeys(orders, self.want_sweep()))
+
+    def _end_silent(self, wanted: int, now: Now, text: str) -> None:
+        for key in [key for key, sweep in self.silent.items() if sweep <= wanted]:
+            del self.silent[key]
+            order = self.desk.ledger.orders.get(key)
+            if order is not None and not self.desk.is_unknown(order):
+                self.desk.tell(order, EventKind.DONE_SILENTLY, now, text=f"{SILENT_TEXT}; {text}")
 
     def follow_missing(self, event: OrderEvent, now: Now) -> None:
         """Follow an event of an order of which fills are, or were, missing; one sweep is to bring them, unless more get lost."""
@@ -271,6 +288,8 @@ class Recovery:
         self.sweep_done = max(self.sweep_done, wanted)
         if self.short:
             self._judge_missing(wanted, now)
+        if self.silent:
+            self._end_silent(wanted, now, "drop copy shows no other fill")
         for ask in [ask for ask in self.asks.values() if 0 < ask.sweep <= wanted]:
             order = self.desk.ledger.orders[ask.order]
             self.desk.tell(
@@ -282,7 +301,7 @@ class Recovery:
             )
 
     def accept(self, why: str, now: Now, symbols: Container[str] = ()) -> None:
-        """Conclude, on an operator's word, the orders that only a sweep keeps in doubt, and a sweep failed to tell.
+        """Conclude, on an operator's word, the orders that only a sweep keeps in doubt or live, and a sweep failed to tell.
 
         Of these the venue has said itself that they are not open. All others are asked for as before; without a session,
         by which the venue could still speak, all are. Fills that a sweep failed to bring are settled, and so are those
@@ -294,6 +313,7 @@ class Recovery:
             if untold or event is None or event.symbol in symbols:
                 del self.short[key]
                 self._deny(key, f"accepted: {why}", Source.OPERATOR, now)
+        self._end_silent(self.sweep_failed, now, f"accepted: {why}")
         if not self.desk.logged_on:
             if self.asks:
                 text = "no session, so no order is concluded: accept it again when the session is logged on"

@@ -543,16 +543,18 @@ class Reports:
         return next(iter(self.ending.values()), None)
 
     def tick(self, now: Now) -> None:
-        """End IOC and FOK orders that the venue will say nothing more of: by their terms the rest is gone.
+        """Have IOC and FOK orders end that the venue will say nothing more of: by their terms the rest is gone.
 
         Only while nothing that the venue has said can be on its way: a silence on no session says nothing.
         """
+        ended = []
         while self.ending:
             key, due = next(iter(self.ending.items()))
             if due > now.mono_ns:
-                return
+                break
             del self.ending[key]
             order = self.desk.ledger.orders.get(key)
             if order is not None and not self.desk.is_unknown(order):
-                text = "IOC/FOK: no cancel report comes (21007=N), the rest is gone by its terms"
-                self.desk.tell(order, EventKind.DONE_SILENTLY, now, text=text)
+                ended.append(key)
+        if ended:
+            self.recovery.await_fills(ended)

@@ -6,6 +6,7 @@ import pytest
 from engine.fix.events import Renumbered, ResendAsked
 from engine.fix.snapshot import SessionSnapshot
 from engine.messages.commands import GuardHello
+from engine.messages.executions import SweepDone
 from engine.order_entry.continuity import SENT_KEPT, fingerprint
 from engine.order_entry.records import OrderJournalEntry, SentRequest, SessionNumbers
 
@@ -241,6 +242,7 @@ def test_an_ioc_that_ends_without_a_word_ends_after_a_restart_too(silent):
     again.client.began_anew = False
     again.logon()
     again.wait(5_000)
+    again.ask(SweepDone(wanted=again.oe.recovery.sweep_wanted, complete=True))
     assert again.kinds[-1] == "done_silently CANCELED"
 
 
@@ -264,4 +266,5 @@ def test_no_order_ends_silently_before_the_retransmission_is_through(silent, res
     rig.fill(silent.ioc, 200)
     rig.client.caught_up = True
     rig.wait(3_000)
+    rig.ask(SweepDone(wanted=rig.oe.recovery.sweep_wanted, complete=True))
     assert rig.kinds[-1] == "done_silently CANCELED" and rig.tape[-1].cum_qty == 500

@@ -3,7 +3,7 @@
 import pytest
 
 from engine.common.ids import ClOrdIDs
-from engine.messages.executions import RecoveredReports, Source
+from engine.messages.executions import RecoveredReports, Source, SweepDone
 from engine.order_entry.reports import copy_of
 from engine.orders import ledger
 
@@ -303,19 +303,54 @@ def test_fees_and_details_of_a_trade_are_on_the_tape(rig) -> None:
 
 @pytest.mark.parametrize("filled", [True, False])
 def test_an_ioc_without_a_cancel_report_ends_silently(make_rig, filled) -> None:
-    """21007=N: no report says that the rest is gone; its terms do, a short while after the last report."""
+    """21007=N: no report says that the rest is gone; its terms do, once a sweep begun after its silence shows no more."""
     rig = make_rig(session={"enable_ioc_cancel_report": False}).up()
     order = rig.new(tif="3")
     if filled:
         rig.fill(order, 300)
     else:
         rig.report(order, "0", "0")
+    before = rig.oe.recovery.sweep_wanted
     rig.wait(900)
-    assert rig.state(order) in ("NEW", "PARTIALLY_FILLED")
+    assert rig.oe.recovery.sweep_wanted == before
     rig.wait(200)
+    wanted = rig.oe.recovery.sweep_wanted
+    assert wanted > before
+    rig.ask(SweepDone(wanted=before, complete=True))
+    rig.ask(SweepDone(wanted=wanted, complete=False))
+    assert rig.state(order) in ("NEW", "PARTIALLY_FILLED")
+    rig.ask(SweepDone(wanted=wanted, complete=True))
     assert rig.kinds[-1] == "done_silently CANCELED"
     rig.fill(order, 100)
     assert rig.tape[-1].late
+
+
+def test_a_fill_that_was_lost_of_an_ioc_that_ended_silently_counts_until_it_is_found(make_rig) -> None:
+    """No CumQty tells of it: nothing comes after it. The guard counts a live order at its worst."""
+    rig = make_rig(session={"enable_ioc_cancel_report": False}).up()
+    order = rig.new(tif="3")
+    rig.report(order, "0", "0")
+    rig.wait(2_000)
+    assert rig.state(order) == "NEW" and rig.tape[-1].leaves_qty == rig.tape[-1].qty
+    lost = rig.make(order, "F", "1", last_qty=200, cum_qty=200, leaves_qty=800, last_px=195_000)
+    rig.ask(RecoveredReports(reports=[copy_of(lost)]))
+    rig.ask(SweepDone(wanted=rig.oe.recovery.sweep_wanted, complete=True))
+    assert rig.kinds[-2:] == ["trade PARTIALLY_FILLED", "done_silently CANCELED"]
+    assert rig.tape[-1].cum_qty == 200
+
+
+def test_an_operators_word_ends_what_ended_silently_and_no_sweep_could_show(make_rig) -> None:
+    """Drop copy may not be there at all."""
+    rig = make_rig(session={"enable_ioc_cancel_report": False}).up()
+    order = rig.new(tif="3")
+    rig.fill(order, 300)
+    rig.wait(1_100)
+    rig.oe.recovery.accept("read on the web", rig.now)
+    assert rig.state(order) == "PARTIALLY_FILLED"
+    rig.ask(SweepDone(wanted=rig.oe.recovery.sweep_wanted, complete=False))
+    rig.oe.recovery.accept("read on the web", rig.now)
+    assert rig.kinds[-1] == "done_silently CANCELED"
+    assert "accepted: read on the web" in rig.tape[-1].text
 
 
 def test_an_ioc_with_cancel_reports_waits_for_its_report(rig) -> None:
