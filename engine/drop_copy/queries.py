@@ -10,8 +10,7 @@ reports carry no reference to the request, U2 and U3 do (RefSeqNum): so only one
 of an older one comes late (after we gave it up), everything gathered up to then was its answer and is thrown away.
 
 A begin that is a guess is made better: between the last that was refused as too small and the one that was answered lies
-where the venue's window begins, and halving finds it. The last whole answer counts. A window whose beginning was found
-leaves no hole where all that was ever asked for is younger than the window (`Begin.young`).
+where the venue's window begins, and halving finds it. The last whole answer counts.
 
 The count in U2 must equal the number of different ExecIDs that came: a report that came twice can't stand in for one
 that did not come. An answer with a wrong count proves nothing and is asked for again.
@@ -71,16 +70,16 @@ class Begin:
     Attributes:
         hole: what lies before it stays unproven if it is the one that is answered.
         guess: nobody knows whether there is anything: look for the beginning of the venue's window before it.
-        young: nothing is unproven if it is the very beginning of that window.
+        all_from: a clock before which there is nothing of ours, -1 when not known: no hole is left by what begins there.
     """
 
-    __slots__ = ("exec_id", "guess", "hole", "young")
+    __slots__ = ("all_from", "exec_id", "guess", "hole")
 
-    def __init__(self, exec_id: str, *, hole: bool = False, guess: bool = False, young: bool = False) -> None:
+    def __init__(self, exec_id: str, *, hole: bool = False, guess: bool = False, all_from: int = -1) -> None:
         self.exec_id = exec_id
         self.hole = hole
         self.guess = guess
-        self.young = young
+        self.all_from = all_from
 
 
 def report_copy(report: ExecutionReport) -> ReportCopy:
@@ -260,12 +259,11 @@ class EventResendQuery:
         middle = (high[0] + low[0]) // 2
         self._halvings += 1
         best = self._best[0]
-        if middle == low[0]:
-            best.hole = best.hole and not best.young
         if middle == low[0] or self._halvings > HALVINGS_MAX:
             self._take_best()
             return
-        self._begins = [Begin(text_of((middle, 0, high[2])), hole=best.hole, guess=True, young=best.young)]
+        hole = best.hole and middle > best.all_from
+        self._begins = [Begin(text_of((middle, 0, high[2])), hole=hole, guess=True, all_from=best.all_from)]
         self._at = 0
         self.attempts = 0
         self.state = QueryState.WAITING

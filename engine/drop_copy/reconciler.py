@@ -52,7 +52,6 @@ _BROUGHT: Final = frozenset({Source.SESSION, Source.RECOVERED})
 _SENT: Final = frozenset({EventKind.SUBMITTED, EventKind.REPLACE_SUBMITTED, EventKind.CANCEL_SUBMITTED})
 _ORDERS_MAX: Final = 200_000
 _CLOCKS_APART_NS: Final = 30 * SECOND  # SendingTime's tolerance: the venue's clock may be so far from ours
-_YOUNG_NS: Final = 10_000 * SECOND  # well within the three hours that the venue looks back
 
 
 class Seen:
@@ -111,11 +110,10 @@ class Reconciler:
         self._covered: dict[Key, None] = {}
         self._own_ids: dict[str, None] = {}
         self._first_wall_ns = 0
-        self._first_sent_ns = 0
         self._orders: dict[str, None] = {}
         self._knows_orders = True
         self._knows_all = False
-        self._knows_first = False  # nothing was sent that is not on the tape and older than `_first_sent_ns`
+        self._knows_first = False  # nothing of ours was before `_first_wall_ns`
         self._newest_gone: dict[int, Key] = {}
         self._foreign_told: dict[str, None] = {}
 
@@ -184,7 +182,6 @@ class Reconciler:
             self._knows_all = self._knows_first = event.tape_no == 1
         if kind in _SENT:
             self.submitted = True
-            self._first_sent_ns = self._first_sent_ns or event.wall_ns
             if kind is EventKind.SUBMITTED:
                 self._orders[event.order] = None
                 if len(self._orders) > _ORDERS_MAX:
@@ -314,20 +311,17 @@ class Reconciler:
         self.tape = {}
         self._own_ids = {}
         self._first_wall_ns = wall_ns
-        self._first_sent_ns = wall_ns
         self._knows_first = True
         self.begun_anew = True
 
     # ---- witness two: drop copy
 
-    def plan(self, *, clean: bool, wall_ns: int) -> list[list[Begin]]:
+    def plan(self, *, clean: bool) -> list[list[Begin]]:
         """Return what to ask with: for each exchange index the BeginExecIDs to try, the best first.
 
         Args:
             clean: order entry wants nothing: its session has been whole since the last sweep that satisfied it.
-            wall_ns: now.
         """
-        young = self._knows_first and 0 <= wall_ns - self._first_sent_ns < _YOUNG_NS
         indexes = sorted({*self.marks, *(key[2] for key in self.tape)})
         plans = []
         for index in indexes:
@@ -337,11 +331,11 @@ class Reconciler:
                 continue
             first = min(key for key in self.tape if key[2] == index)
             # With a whole session since a proven beginning, the first report on the tape should be the first there is;
-            # what the venue issued and did not send lies before it, but not before our first request.
+            # what the venue issued and did not send lies before it, but not before our beginning.
             whole = clean or bool(index)
-            transact_ns = self.tape[first].event.transact_ns
+            heard_ns = self.tape[first].event.wall_ns
             begins = [] if whole else [Begin(ORIGIN)]
-            begins += guesses(first, transact_ns, self._first_sent_ns, whole=whole, young=young)
+            begins += guesses(first, heard_ns, self._first_wall_ns, whole=whole, sure=self._knows_first)
             plans.append([*begins, Begin(text_of(first), hole=not whole)])
         if not plans and self.submitted and not clean:
             plans.append([Begin(ORIGIN)])

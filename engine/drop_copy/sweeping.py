@@ -156,10 +156,7 @@ class Sweeper:
         wants = self.wants
         clean = not wants.is_wanted(beat, now.mono_ns) or beat.sweep_wanted <= wants.accepted
         whole = wants.proven == wants.must and not beat.unknown and beat.session == LOGGED_ON
-        queries = [
-            EventResendQuery(begins)
-            for begins in self.reconciler.plan(clean=clean or whole, wall_ns=now.wall_ns)
-        ]
+        queries = [EventResendQuery(begins) for begins in self.reconciler.plan(clean=clean or whole)]
         self.sweeps += 1
         self.next_ns = now.mono_ns + self._sweep_ns
         self.sweep = Sweep(
@@ -227,7 +224,7 @@ class Sweeper:
     def _finish_empty(self, sweep: Sweep, now: Now) -> None:
         # There was nothing to ask from when it began: is that still so, now that the tape is known to be whole?
         reconciler = self.reconciler
-        if reconciler.plan(clean=sweep.clean or sweep.whole, wall_ns=now.wall_ns):
+        if reconciler.plan(clean=sweep.clean or sweep.whole):
             self.give_up()
             self.next_ns = now.mono_ns
             return

@@ -129,7 +129,9 @@ class FaultPlan(Watcher):
             self.world.after(self._rng.randint(0, MS), self._lose_create)
 
     def _lose_create(self) -> None:
-        """Take away the answer to an order group's create; it is made before anything else can go wrong."""
+        """Take away the answer to an order group's create; it is made before anything else can go wrong, and before an order."""
+        if self._commands:
+            return  # drop copy has no ExecID yet: see `_anchored`
         self.world.strike("create")
         if self._rng.random() < 0.5:
             self._say("kill order_entry, which makes an order group")

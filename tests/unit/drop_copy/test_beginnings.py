@@ -9,8 +9,8 @@ from engine.kalshi.messages import EventResendComplete, EventResendReject, Execu
 WALL = 1_763_978_400 * SECOND
 
 
-def clocks(first, transact_ns=0, sent_ns=0, whole=True):
-    return [key_of(begin.exec_id)[0] for begin in guesses(first, transact_ns, sent_ns, whole=whole)]
+def clocks(first, heard_ns=0, since_ns=0, whole=True):
+    return [key_of(begin.exec_id)[0] for begin in guesses(first, heard_ns, since_ns, whole=whole)]
 
 
 def test_guesses_go_back_from_far_to_near_and_never_below_nothing():
@@ -18,12 +18,13 @@ def test_guesses_go_back_from_far_to_near_and_never_below_nothing():
     assert clocks((10, 1, 0)) == []
 
 
-def test_a_clock_that_keeps_time_gives_our_first_request_and_the_clocks_tolerance():
+def test_a_clock_that_keeps_time_gives_our_beginning_and_the_clocks_tolerance():
     first = (WALL // MS + 2000, 1, 0)
-    guess = WALL // MS - 30_000
+    guess = WALL // MS - 30_001
     assert guess in clocks(first, WALL + 2 * SECOND, WALL)
-    assert guess not in clocks(first, 0, WALL)
+    assert guess not in clocks(first, WALL + 2 * SECOND)
     assert guess not in clocks((7_000_000, 1, 0), WALL + 2 * SECOND, WALL)
+    assert guess not in clocks(first, WALL - SECOND, WALL)  # our clock leapt back: it tells nothing
 
 
 def test_what_lies_before_a_guess_is_unproven_unless_the_session_was_whole():
@@ -31,16 +32,24 @@ def test_what_lies_before_a_guess_is_unproven_unless_the_session_was_whole():
     assert all(begin.hole for begin in guesses((5000, 1, 0), 0, 0, whole=False))
 
 
-def test_a_guess_as_early_as_our_very_first_request_leaves_no_hole():
+def test_a_guess_as_early_as_our_beginning_leaves_no_hole():
     first = (WALL // MS + 2000, 1, 0)
+    heard_ns = WALL + 2 * SECOND
     early = {
         key_of(begin.exec_id)[0]
-        for begin in guesses(first, WALL + 2 * SECOND, WALL, whole=False, young=True)
+        for begin in guesses(first, heard_ns, WALL, whole=False, sure=True)
         if not begin.hole
     }
-    assert max(early) == WALL // MS - 30_000
-    assert all(begin.hole for begin in guesses(first, WALL + 2 * SECOND, WALL, whole=False))
-    assert all(begin.hole for begin in guesses((5000, 1, 0), WALL, WALL - SECOND, whole=False, young=True))
+    assert max(early) == WALL // MS - 30_001
+    assert all(begin.hole for begin in guesses(first, heard_ns, WALL, whole=False))
+    assert all(begin.hole for begin in guesses((5000, 1, 0), heard_ns, WALL, whole=False, sure=True))
+
+
+def test_a_report_that_was_executed_long_after_its_order_proves_no_less():
+    """TransactTime may be the order's: what counts is when the report was heard."""
+    first = (WALL // MS + 300_000, 1, 0)
+    early = [b for b in guesses(first, WALL + 300 * SECOND, WALL, whole=False, sure=True) if not b.hole]
+    assert key_of(early[-1].exec_id)[0] == WALL // MS - 30_001
 
 
 def report(exec_id):
@@ -77,28 +86,30 @@ def test_halving_finds_everything_that_the_venue_still_has():
         assert requests < 15
 
 
-def test_a_young_first_request_is_seen_from_the_beginning_of_the_venues_window_on():
-    """The session was lost before anything was confirmed: what it lost lies in the window, and all of that is shown."""
-    for young, hole in ((True, False), (False, True)):
-        query = EventResendQuery(
-            [*guesses((1050, 1, 0), 0, 0, whole=False, young=young), Begin("1050;1", hole=True)]
-        )
-        ask(query, 1000, [1001, 1050, 1051])
-        assert (query.begin.exec_id, query.begin.hole) == ("1000;0", hole)
-
-
-def test_a_window_whose_beginning_was_not_found_stays_a_hole():
+def test_a_window_that_begins_after_us_leaves_a_hole_however_young_we_are():
+    """Nobody knows why it begins there: drop copy may have been restarted, with our first fill before it."""
+    first = WALL // MS + 300_000
+    window = WALL // MS + 240_000
     query = EventResendQuery(
-        [*guesses((1050, 1, 0), 0, 0, whole=False, young=True), Begin("1050;1", hole=True)]
+        [
+            *guesses((first, 1, 0), WALL + 300 * SECOND, WALL, whole=False, sure=True),
+            Begin(f"{first};1", hole=True),
+        ]
     )
-    query.sent(1, 0)
-    query.on_reject(EventResendReject(ref_seq_num=1, event_resend_reject_reason=3), 0)
-    query.sent(2, 0)
-    query.on_report(report("1050;1"), 0)
-    query.on_complete(EventResendComplete(ref_seq_num=2, resend_event_count=1), 0)
-    query.sent(3, 0)
-    query.on_reject(EventResendReject(ref_seq_num=3, event_resend_reject_reason=5), 0)
-    assert query.state is QueryState.DONE and query.begin.hole
+    ask(query, window, [first])
+    assert (query.begin.exec_id, query.begin.hole) == (f"{window};0", True)
+
+
+def test_halving_that_gets_before_our_beginning_leaves_no_hole():
+    """The window begins a minute before us: the guess was too early for it, the next ones not early enough."""
+    first = WALL // MS + 300_000
+    window = WALL // MS - 30_500
+    begins = guesses((first, 1, 0), WALL + 300 * SECOND, WALL, whole=False, sure=True)
+    late = [begin for begin in begins if begin.hole]
+    query = EventResendQuery([begins[0], *late, Begin(f"{first};1", hole=True)])
+    ask(query, window, [WALL // MS + 1, first])
+    assert (query.begin.exec_id, query.begin.hole) == (f"{window};0", False)
+    assert len(query.reports) == 2
 
 
 def test_the_best_answer_counts_when_a_better_one_fails():

@@ -2,8 +2,9 @@
 
 import pytest
 
-from engine.common.clock import SECOND
+from engine.common.clock import MS, SECOND
 from engine.drop_copy import breaks as brk
+from engine.drop_copy.keys import key_of
 from engine.drop_copy.reconciler import ORIGIN, Reconciler, differences
 from engine.drop_copy.records import WatermarkMoved
 from engine.messages.executions import EventKind, OrderEvent, OrderState, ReportCopy, Source
@@ -142,7 +143,7 @@ def test_each_exchange_index_has_its_own_watermark():
         rec.on_event(one, 0)
     swept(rec, copy_of(events[0]), copy_of(events[1]), begins=("100;1", "3;1;1"))
     assert rec.mark_texts() == ["100;1", "3;1;1"]
-    assert begins(rec.plan(clean=True, wall_ns=START)) == [
+    assert begins(rec.plan(clean=True)) == [
         [("100;1", False)],
         [("3;1;1", False), ("4;1;1", True)],
     ]
@@ -202,7 +203,7 @@ def test_missing_there_is_asked_for_again_and_closes_when_drop_copy_shows_it():
     rec.on_event(event(3, "3;1"), 40 * SECOND)
     swept(rec, copy_of(event(1, "1;1")), copy_of(event(3, "3;1")), began_ns=50 * SECOND)
     assert rec.watermark == "3;1"  # past it: it is a break of its own now
-    assert begins(rec.plan(clean=True, wall_ns=START)) == [[("2;1", False), ("3;1", False)]]
+    assert begins(rec.plan(clean=True)) == [[("2;1", False), ("3;1", False)]]
     assert swept(rec, copy_of(event(2, "2;1")), copy_of(event(3, "3;1")), begins=("2;1",)) == []
     assert rec.breaks.open == {}
 
@@ -324,52 +325,57 @@ def test_an_operator_who_states_a_position_explains_the_breaks_of_that_market():
 
 
 def test_nothing_sent_means_nothing_to_ask():
-    assert reconciler().plan(clean=False, wall_ns=START) == []
+    assert reconciler().plan(clean=False) == []
 
 
 def test_sent_but_never_answered_asks_from_the_origin():
     rec = reconciler()
     rec.on_event(event(1, "", EventKind.SUBMITTED), 0)
-    assert begins(rec.plan(clean=False, wall_ns=START)) == [[(ORIGIN, False)]]
-    assert rec.plan(clean=True, wall_ns=START) == []
+    assert begins(rec.plan(clean=False)) == [[(ORIGIN, False)]]
+    assert rec.plan(clean=True) == []
 
 
 def test_without_a_watermark_the_first_report_of_a_whole_session_is_the_beginning():
     rec = reconciler()
     rec.on_event(event(1, "", EventKind.SUBMITTED), 0)
     rec.on_event(event(2, "7;1"), 0)
-    assert begins(rec.plan(clean=True, wall_ns=START)) == [[("7;1", False)]]
-    assert begins(rec.plan(clean=False, wall_ns=START)) == [[(ORIGIN, False), ("7;1", True)]]
+    assert begins(rec.plan(clean=True)) == [[("7;1", False)]]
+    assert begins(rec.plan(clean=False)) == [[(ORIGIN, False), ("7;1", True)]]
 
 
-def test_whether_a_guess_shows_everything_hangs_on_how_long_ago_our_very_first_request_was():
-    later = START + 9999 * SECOND
-
-    def young(first_tape_no, wall_ns, *, holed=False):
-        rec = reconciler()
-        rec.on_event(event(first_tape_no, "", EventKind.SUBMITTED), 0)
-        if holed:
-            rec.unseen_before_here()
-        rec.on_event(event(first_tape_no + 1, "5000;1"), 0)
-        guesses = [begin for begin in rec.plan(clean=False, wall_ns=wall_ns)[0] if begin.guess]
-        assert guesses and all(guess.hole for guess in guesses)
-        return all(guess.young for guess in guesses)
-
-    assert young(1, later)
-    assert not young(1, later + 2 * SECOND)  # the venue looks back three hours: too near
-    assert not young(1, START - SECOND)  # a clock that jumped tells nothing
-    assert not young(4, later)  # a restart reads only some of the tape
-    assert not young(1, later, holed=True)
+def guessed(rec):
+    return [begin for begin in rec.plan(clean=False)[0] if begin.guess]
 
 
-def test_behind_an_operators_word_everything_is_younger_than_that():
+def keeping_time(no, offset_ns, kind=EventKind.TRADE):
+    """An event whose ExecID's clock is its time in ms."""
+    wall_ns = START + offset_ns
+    return event(no, "" if kind is EventKind.SUBMITTED else f"{wall_ns // MS};1", kind, wall_ns=wall_ns)
+
+
+@pytest.mark.parametrize(("first_tape_no", "holed", "proven"), [(1, False, 1), (4, False, 0), (1, True, 0)])
+def test_a_guess_as_early_as_the_tape_shows_everything_where_the_tape_was_read_whole(
+    first_tape_no, holed, proven
+):
+    """A restart reads only some of it."""
     rec = reconciler()
-    rec.on_event(event(4, "", EventKind.SUBMITTED), 0)
-    rec.on_event(event(5, "5000;1"), 0)
+    rec.on_event(keeping_time(first_tape_no, 0, EventKind.SUBMITTED), 0)
+    if holed:
+        rec.unseen_before_here()
+    rec.on_event(keeping_time(first_tape_no + 1, 2 * SECOND), 0)
+    early = key_of(guessed(rec)[0].exec_id)[0] <= START // MS - 30_000
+    assert early
+    assert any(not begin.hole for begin in guessed(rec)) is bool(proven)
+
+
+def test_behind_an_operators_word_a_guess_as_early_as_that_shows_everything():
+    rec = reconciler()
+    rec.on_event(keeping_time(4, 0, EventKind.SUBMITTED), 0)
+    rec.on_event(keeping_time(5, SECOND), 0)
     rec.breaks.note(BreakNote(break_id="gap-hole-1.0", kind=brk.GAP, status=brk.OPEN, wall_ns=START))
-    rec.accept_gap(5, START + SECOND, "accepted")
-    rec.on_event(event(6, "6000;1"), 0)
-    assert all(begin.young for begin in rec.plan(clean=False, wall_ns=START + 2 * SECOND)[0] if begin.guess)
+    rec.accept_gap(5, START + 2 * SECOND, "accepted")
+    rec.on_event(keeping_time(6, 3 * SECOND), 0)
+    assert [key_of(begin.exec_id)[0] for begin in guessed(rec) if not begin.hole][-1] >= START // MS - 30_000
 
 
 def test_with_a_watermark_the_overlap_is_asked_for_too():
@@ -378,7 +384,7 @@ def test_with_a_watermark_the_overlap_is_asked_for_too():
     for one in events:
         rec.on_event(one, 0)
     swept(rec, *map(copy_of, events[:3]))
-    assert begins(rec.plan(clean=False, wall_ns=START)) == [[("2;1", False), ("3;1", False), ("4;1", True)]]
+    assert begins(rec.plan(clean=False)) == [[("2;1", False), ("3;1", False), ("4;1", True)]]
 
 
 def test_asked_from_the_origin_what_was_before_us_is_not_ours_to_recover():
