@@ -8,9 +8,9 @@ checks every tag, finds every value and hands back those that are wanted. Rules 
   as the reader of the value doesn't. So what a plan matches the general way would take too; the rest is left to it.
 * A frame with PossDupFlag(43), PossResend(97), OrigSendingTime(122) or a data field has no plan.
 * A group has at most one entry in `Layouts`; `EntryLayouts` is for messages that are one long group.
-* Values are possessive and every part begins with a tag of its own, so that there is nothing to go back for: a hostile
-  frame costs hardly more than its length. Groups are not: in Python before 3.11.5 a possessive group that fails midway
-  keeps what it took (python/cpython issue 106052).
+* Patterns never go back, so a hostile frame costs no more than its length: values are possessive, and a part that may be
+  absent says so by its tag. Groups are not possessive: in Python before 3.11.5 such a group that fails midway keeps what it
+  took (python/cpython issue 106052).
 * The number of plans is bounded and none is ever dropped: what a frame gives depends on nothing but the frame, until
   the bound is reached; then it may be None for a further layout, which costs time and nothing else.
 
@@ -138,7 +138,7 @@ class _Walk:
                 entries = self._tags[at + 1] == counts[tag].members[0].tag
                 self._group = counts[tag] if entries else None
                 self._place = -1
-                self._add(tag, "0*+1" if entries else "0++", capture=False)
+                self._add(tag, "0{0,8}+1" if entries else "0{1,9}+", capture=False)
             elif self._strict:
                 return False
             else:
@@ -349,7 +349,7 @@ class EntryLayouts:
         starts = [at for at, tag in enumerate(tags) if tag == self._delimiter]
         parts = [f"8=FIXT\\.1\\.1\x019=[0-9]++\x0135={re.escape(self._msg_type)}"]
         first = starts[0] if starts else len(tags) - 1
-        if not self._add(parts, tags[3:first], self._head, self._head_pattern, f"0*+{len(starts)}"):
+        if not self._add(parts, tags[3:first], self._head, self._head_pattern, f"0{{0,8}}+{len(starts)}"):
             return
         for begin, end in pairwise([*starts, len(tags) - 1]):
             if not self._add(parts, tags[begin:end], self._members, self._entry_pattern):
@@ -444,7 +444,7 @@ class EntryLayouts:
             if tag in self._members:
                 wanted.append(tag)
                 value = f"({value})"
-            entry.append(f"(?:\x01{tag}={value})?" if tag in optional else f"\x01{tag}={value}")
+            entry.append(f"(?:\x01{tag}={value}|(?!\x01{tag}=))" if tag in optional else f"\x01{tag}={value}")
         arrange = None
         if tuple(wanted) != self._members:
             arrange = itemgetter(*(wanted.index(tag) for tag in self._members))

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -226,6 +227,51 @@ def test_a_frame_of_few_entries_gets_a_plan_for_all_of_it():
     assert [check(frame) for _ in range(3)] == [True] * 3
     assert hot._X._last(frame.decode("latin-1")) is not None
     assert not check(build([("268", "3") if pair == ("268", "2") else pair for pair in pairs]))
+
+
+@pytest.mark.parametrize("zeros", [8, 9, 17, 18, 30])
+@pytest.mark.parametrize("name", ["incremental", "snapshot", "report_trade"])
+def test_a_count_with_leading_zeros_is_taken_as_far_as_the_general_way_takes_it(name, zeros):
+    forget_plans()
+    pairs = pairs_of(FRAMES[name])
+    check(build(pairs))
+    check(build(pairs))
+    counted = [(tag, "0" * zeros + value if tag in ("268", "136", "1703") else value) for tag, value in pairs]
+    check(build(counted))
+
+
+def test_entries_that_lack_nearly_all_of_many_fields_cost_no_more_than_their_length():
+    """A pattern that went back for each of them would take their number squared."""
+    forget_plans()
+    tags = [str(20_000 + number) for number in range(4000)]
+    head = [
+        ("35", "X"),
+        ("49", "KalshiMD"),
+        ("56", "k"),
+        ("34", "1"),
+        ("52", "20261124-10:00:00.123"),
+        ("268", "1"),
+    ]
+    entry = [("279", "0"), ("55", "BTC-PERP"), ("269", "0"), ("270", "19.5"), ("271", "3")]
+    long = [(tag, "1") for tag in tags]
+    assert check(build([*head, *entry, *long]))
+    findall = hot._X._plans[0].findall
+
+    def least_ns(frame):
+        text = frame.decode("latin-1")
+        at = text.index("\x01279=")
+        times = []
+        for _ in range(3):
+            begin = time.perf_counter_ns()
+            found = findall(text, at)
+            times.append(time.perf_counter_ns() - begin)
+        return min(times), len(found)
+
+    taken_ns, found = least_ns(build([*head, *entry, *long]))
+    assert found == 1
+    left_ns, found = least_ns(build([*head, *entry, *long[:-1], ("9999", "1")]))
+    assert found == 0
+    assert left_ns < 30 * taken_ns  # it was hundreds of times
 
 
 def test_entries_in_another_order_are_found_one_by_one():
