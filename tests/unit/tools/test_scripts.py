@@ -22,11 +22,13 @@ COMMANDS = (
     "flock",
     "cat",
     "sleep",
+    "tail",
 )
 # Stands for an interpreter: makes an environment that is itself, installs nothing, and writes down what it was asked.
 FAKE_PYTHON = """#!/usr/bin/env bash
 case "$*" in
   *sys.executable*) echo "SPEED $0" ;;
+  *"print(1)"*) echo 1 ;;
   --version) echo "Python 3.12.1" ;;
   "-m venv "*) echo venv >> "$FAKE_LOG"; mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
   "-m pip install"*) sleep 0.1; echo "pip $*" >> "$FAKE_LOG" ;;
@@ -186,6 +188,31 @@ def test_the_fastest_python_is_taken(tmp_path, speeds, taken):
     for name, speed in speeds.items():
         clone.add_python(name, speed)
     assert f"({clone.path}/{taken})" in clone.run("launch", "x")[2]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "cat >/dev/null; exit 1",  # reads what is not for it
+        "echo welcome to our cluster; exit 1",
+        "echo 99999999 /nowhere/python",
+    ],
+)
+def test_what_only_looks_like_a_python_is_passed_over(clone, odd):
+    """Wrappers stand on many a PATH."""
+    wrapper = clone.path / "python3.13"
+    wrapper.write_text(f"#!/usr/bin/env bash\n{odd}\n")
+    wrapper.chmod(0o755)
+    assert f"({clone.path}/python3.12)" in clone.run("launch", "x")[2]
+
+
+def test_a_greeting_before_the_answer_is_no_part_of_it(clone):
+    """A login banner, say."""
+    python = clone.path / "python3.12"
+    python.write_text(
+        FAKE_PYTHON.replace("SPEED", "1000").replace('case "$*" in', 'echo hello; case "$*" in')
+    )
+    assert f"({clone.path}/python3.12)" in clone.run("launch", "x")[2]
 
 
 def test_the_python_that_was_asked_for_is_taken(clone):
