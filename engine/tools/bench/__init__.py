@@ -2,8 +2,8 @@
 
 1. tick to trade: bytes of a tick written by a peer to bytes of the order read by it, through market_data, a worker, the
    guard and order_entry over real TLS, ZeroMQ and SQLite; beside the bare chain of four processes doing no work, with the
-   same pinning and the same idle gap, both up at once and measured in turns; with the journal, and without. A ratio is
-   that of one round's medians, and the median of the rounds' is told.
+   same pinning and the same idle gap, measured in turns (the engine is stopped while the bare chain has its turn); with
+   the journal, and without. A ratio is that of one round's medians, and the median of the rounds' is told.
 2. the codec beside simplefix.
 3. the guard's whole decision for an order that passes every control.
 4. order round trip and sustained orders a second, against the embedded venue without token limits.

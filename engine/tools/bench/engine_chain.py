@@ -26,6 +26,7 @@ from engine.tools.bench.peer import SYMBOL, GatewayPeer, PeerLink, field
 
 _BLOCK: Final = 50  # ticks of one chain in a row
 _WARMING: Final = 10  # before them, not counted
+_WAKING_S: Final = 0.05  # for what an engine that was stopped has to catch up with
 _LIMITS = """max_order_qty = "1000000"
 max_order_notional = "100000000"
 max_position = "100000000"
@@ -180,9 +181,11 @@ def one_round(directory: str, number: int, arguments: argparse.Namespace) -> Ite
             ca_file = os.path.join(certificates, "ca.pem")
             with (
                 bare_chain.started(place, server, ca_file, cpu=cpu) as bare,
-                _started(certificates, server, cpu, journal=name == "engine") as (engine, run),
+                _started(certificates, server, cpu, journal=name == "engine") as (engine, run, process),
             ):
-                bare_trips, trips = _in_turns([bare, engine], arguments.count, arguments.gap_us / 1e6)
+                bare_trips, trips = _in_turns(
+                    bare, engine, _Asleep(run, process), arguments.count, arguments.gap_us / 1e6
+                )
                 time.sleep(0.6)  # two heartbeats, so that the processes' own figures are in
                 yield name, Trips(bare_trips, trips, _hops(engine_state(run)))
         finally:
@@ -192,8 +195,8 @@ def one_round(directory: str, number: int, arguments: argparse.Namespace) -> Ite
 @contextlib.contextmanager
 def _started(
     directory: str, server: ssl.SSLContext, cpu: int | None, *, journal: bool
-) -> Iterator[tuple[Callable[[], int], str]]:
-    """Start an engine that trades; give what sends one tick and returns its round trip in ns, and the run directory."""
+) -> Iterator[tuple[Callable[[], int], str, subprocess.Popen[str]]]:
+    """Start an engine that trades; give what sends one tick and returns its round trip in ns, its directory and launcher."""
     peer = GatewayPeer(server)
     peer.start()
     try:
@@ -204,27 +207,51 @@ def _started(
             peer.wait()
             _wait_trading(run, process)
             peer.links["KalshiNR"].link.settimeout(5)
-            yield functools.partial(_trip, peer, itertools.count()), run
+            yield functools.partial(_trip, peer, itertools.count()), run, process
     finally:
         peer.close()
 
 
-def _in_turns(chains: list[Callable[[], int]], count: int, gap_s: float) -> list[list[int]]:
-    """Return `count` round trips of each chain, in blocks that take turns, so that all meet the machine in the same moods."""
-    trips: list[list[int]] = [[] for _ in chains]
-    places = list(zip(chains, trips, strict=True))
+class _Asleep:
+    """Stops an engine's processes for the time of a `with`, so that nothing of it takes part in what is measured meanwhile."""
+
+    def __init__(self, run: str, launcher: subprocess.Popen[str]) -> None:
+        state = engine_state(run)
+        assert state is not None, "it trades"
+        self._pids = [launcher.pid, *(process.pid for process in state.processes)]
+
+    def __enter__(self) -> None:
+        for pid in self._pids:
+            os.kill(pid, signal.SIGSTOP)
+
+    def __exit__(self, *_: object) -> None:
+        for pid in reversed(self._pids):
+            os.kill(pid, signal.SIGCONT)
+
+
+def _in_turns(
+    bare: Callable[[], int], engine: Callable[[], int], asleep: _Asleep, count: int, gap_s: float
+) -> tuple[list[int], list[int]]:
+    """Return `count` round trips of each, in blocks that take turns, so that both meet the machine in the same moods."""
+    bare_trips: list[int] = []
+    trips: list[int] = []
     gc.disable()
-    while any(len(mine) < count for mine in trips):
-        places.reverse()
-        for trip, mine in places:
-            for _ in range(_WARMING):
-                time.sleep(gap_s)
-                trip()
-            for _ in range(min(_BLOCK, count - len(mine))):
-                time.sleep(gap_s)
-                mine.append(trip())
+    while len(trips) < count:
+        size = min(_BLOCK, count - len(trips))
+        with asleep:
+            _block(bare, bare_trips, size, gap_s)
+        time.sleep(_WAKING_S)
+        _block(engine, trips, size, gap_s)
     gc.enable()
-    return trips
+    return bare_trips, trips
+
+
+def _block(trip: Callable[[], int], trips: list[int], size: int, gap_s: float) -> None:
+    for number in range(_WARMING + size):
+        time.sleep(gap_s)
+        took_ns = trip()
+        if number >= _WARMING:
+            trips.append(took_ns)
 
 
 def _hops(state: control.EngineState | None) -> dict[str, float]:
