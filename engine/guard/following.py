@@ -86,6 +86,7 @@ class Following:
         self._snapshot_asked_ns: int | None = None
         self._resync_ns: int | None = None
         self._session = ""
+        self._logon_sweep = 0
 
     # -- epochs and what order entry did not take
 
@@ -198,13 +199,12 @@ class Following:
         gate, commander = self._gate, self._commander
         gate.beat = beat
         gate.order_entry_ns = now.mono_ns
-        if beat.session != self._session:
-            self._budget.settle(
-                now.mono_ns, 0
-            )  # what was under way on another connection gets no answer on this one
+        if beat.session != self._session or beat.logon_sweep != self._logon_sweep:
+            # What was under way on another connection gets no answer on this one, which may have come between two beats.
+            self._budget.settle(now.mono_ns, 0)
             if beat.session == LOGGED_ON:
                 self._budget.spent(self._budget.cost_logon, now.mono_ns)
-            self._session = beat.session
+            self._session, self._logon_sweep = beat.session, beat.logon_sweep
         if commander.accepted:
             settled = now.mono_ns - commander.accepted_ns > EPOCH_SETTLES_NS
             if settled and beat.epoch != commander.epoch:
@@ -228,6 +228,8 @@ class Following:
         commander = self._commander
         fenced = commander.accepted and snapshot.tape_no >= self._accepted_tape_no
         lost = self._exposure.rebuild(snapshot, commander.epoch, fenced=fenced)
+        if snapshot.tape_no > self.tape.last:
+            self._budget.start(now.mono_ns)  # what order entry sent of its own meanwhile is on none of our events
         self.tape.restart(snapshot.tape_no)
         for request in lost:
             self.counters["fenced"] += 1

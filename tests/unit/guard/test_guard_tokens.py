@@ -123,6 +123,24 @@ def poor(make):
     return rig
 
 
+def test_a_logon_between_two_beats_is_paid_for(poor):
+    """The session was lost and came back, and every beat that was heard says that it is there."""
+    before = poor.guard.budget.available(poor.now.mono_ns)
+    poor.oe_beat(logon_sweep=7)
+    assert poor.guard.budget.available(poor.now.mono_ns) == before - 10
+    poor.oe_beat(logon_sweep=7)
+    assert poor.guard.budget.available(poor.now.mono_ns) == before - 10
+
+
+def test_what_order_entry_sent_on_a_part_of_the_tape_that_was_not_read_is_paid_for(poor):
+    """Its own cancels are told by events; where a snapshot stands for these, the mirror begins empty as at the start."""
+    poor.snapshot()
+    assert poor.guard.budget.available(poor.now.mono_ns) == 100
+    poor.tape_no += 5
+    poor.snapshot()
+    assert poor.guard.budget.available(poor.now.mono_ns) == 0
+
+
 def test_over_budget_is_refused_and_a_cancel_still_passes(poor):
     passed = [poor.new(price=99_00) for _ in range(9)]
     assert [type(a).__name__ for a in passed] == ["Approved"] * 8 + ["Refused"]
