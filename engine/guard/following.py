@@ -229,9 +229,8 @@ class Following:
         fenced = commander.accepted and snapshot.tape_no >= self._accepted_tape_no
         lost = self._exposure.rebuild(snapshot, commander.epoch, fenced=fenced)
         if snapshot.tape_no > self.tape.last:
-            self._budget.start(
-                now.mono_ns
-            )  # what order entry sent of its own meanwhile is on none of our events
+            # What order entry sent of its own meanwhile is on none of our events.
+            self._budget.start(now.mono_ns)
         self.tape.restart(snapshot.tape_no)
         for request in lost:
             self.counters["fenced"] += 1
