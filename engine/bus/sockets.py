@@ -166,9 +166,8 @@ class BusSocket:
         if self._routed_binder:
             address = self._zmq.recv(NOBLOCK)
             sender = self.meter.senders.get(address) or self.meter.meet(address)
-            frame = self._zmq.recv(
-                NOBLOCK, False
-            )  # as it knows whether more follows: asking the socket costs twice that
+            # A frame knows whether more follows: asking the socket costs twice that.
+            frame = self._zmq.recv(NOBLOCK, False)
             peer = sender.name
             sender.left -= 1
             if sender.left < 0 or frame.more:

@@ -310,7 +310,7 @@ class EntryLayouts:
                 if plan is not plans[0]:
                     plans.remove(plan)
                     plans.insert(0, plan)
-                if size <= WHOLE_ENTRIES_MAX:
+                if 0 < size <= WHOLE_ENTRIES_MAX:
                     self._discover_whole(text)
                 arranged = entries if arrange is None else map(arrange, entries)
                 return chain(found.group(*places), chain.from_iterable(arranged))
@@ -348,8 +348,9 @@ class EntryLayouts:
         self._known_wholes.add(tags)
         starts = [at for at, tag in enumerate(tags) if tag == self._delimiter]
         parts = [f"8=FIXT\\.1\\.1\x019=[0-9]++\x0135={re.escape(self._msg_type)}"]
-        first = starts[0] if starts else len(tags) - 1
-        if not self._add(parts, tags[3:first], self._head, self._head_pattern, f"0{{0,8}}+{len(starts)}"):
+        if not self._add(
+            parts, tags[3 : starts[0]], self._head, self._head_pattern, f"0{{0,8}}+{len(starts)}"
+        ):
             return
         for begin, end in pairwise([*starts, len(tags) - 1]):
             if not self._add(parts, tags[begin:end], self._members, self._entry_pattern):
