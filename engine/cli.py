@@ -90,6 +90,13 @@ def _process(argv: list[str]) -> int:
     return run_process(arguments.name, arguments.run, dry_run=arguments.dry_run)
 
 
+def _nursery(argv: list[str]) -> int:
+    from engine.runtime import nursery
+
+    del argv  # it has none
+    return nursery.serve(lambda asked: main(["process", *asked]))
+
+
 def _snapshot(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m engine snapshot", description="Make a snapshot of a process's journal."
@@ -147,6 +154,7 @@ def _dispatch(argv: list[str]) -> int:
         "launch": _launch,
         "check": lambda rest: _launch(["--check", *rest]),
         "process": _process,
+        "nursery": _nursery,
         "snapshot": _snapshot,
         "check-strategy": _check_strategy,
     }.get(command)

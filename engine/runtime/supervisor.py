@@ -32,6 +32,7 @@ from engine.runtime import secrets_free
 from engine.runtime.alerts import Alerts
 from engine.runtime.conditions import Conditions, Known
 from engine.runtime.environment import child_environment
+from engine.runtime.nursery import Forked, Nursery
 from engine.runtime.plain_text import plain, plain_status
 from engine.runtime.run_dir import RunDirLock
 from engine.runtime.samples import Sampler
@@ -85,7 +86,7 @@ class Child:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
         self.state = "waiting"
         self.restarts = 0
         self.failures = 0
@@ -136,6 +137,10 @@ class Supervisor:
         self.dry_run = dry_run
         self._lock = lock
         self.started_wall_ns = time.time_ns()
+        self._environment = child_environment(config.engine.pass_environment)
+        self._nursery_log = self._log_of("nursery")
+        # first, as it imports while the rest is made
+        self._nursery = Nursery(self._environment, lock.descriptors, self._nursery_log)
         self.started_ns = time.monotonic_ns()
         self._until_ns = self.started_ns + int(seconds * SECOND) if seconds is not None else None
         self.children = {name: Child(name) for name in process_names(config)}
@@ -183,6 +188,7 @@ class Supervisor:
         problem = self.alerts.problem()
         if problem:
             self.say("alert", "alerts", problem)
+        self._nursery.wait(START_NS / SECOND)
         try:
             while self.phase is not Phase.DONE:
                 self._turn()
@@ -193,6 +199,8 @@ class Supervisor:
                     child.process.wait()
             for number, handler in previous.items():
                 signal.signal(number, handler)
+            self._nursery.close()
+            self._nursery_log.close()
             self._bus.close()
             if self._doors:
                 security.remove_doors(self.run_dir)
@@ -220,6 +228,9 @@ class Supervisor:
         if now >= self._next_beat:
             self._next_beat = now + BEAT_NS
             self._beat(now)
+            how = self._nursery.look()
+            if how:
+                self.say("warning", "nursery", f"{how}; another one takes its place")
             self._look_for_conditions(now)
             self.view.update(self)
             self._sampler.step(self, now)
@@ -303,36 +314,20 @@ class Supervisor:
         until = _NEEDED_UNTIL.get(child.name)
         return until is not None and _PHASES.index(self.phase) <= _PHASES.index(until)
 
-    def _log_of(self, child: Child) -> BinaryIO:
+    def _log_of(self, name: str) -> BinaryIO:
         # A process is worth more than its log: on a read-only disk it has none.
-        child.log_path = os.path.join(self.run_dir, "logs", f"{child.name}.log")
+        path = os.path.join(self.run_dir, "logs", f"{name}.log")
         try:
-            return os.fdopen(os.open(child.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+            return open(path, "ab", opener=lambda path, flags: os.open(path, flags, 0o600))
         except OSError as error:
-            self.say("warning", child.name, f"has no log: {error}")
-            child.log_path = os.devnull
+            self.say("warning", name, f"has no log: {error}")
             return open(os.devnull, "ab")
 
     def _start(self, child: Child, now: int) -> None:
-        command = [sys.executable, "-m", "engine", "process", child.name, "--run", self.run_dir]
-        if self.dry_run:
-            command.append("--dry-run")
-        environment = child_environment(self.config.engine.pass_environment)
-        door = self._doors.get(child.name)
-        if door is not None:
-            environment["HOME"] = door.home
         try:
-            with self._log_of(child) as log:
-                child.process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                    # the lock's holder could let go of it: not a worker that nobody trusts
-                    pass_fds=() if door is not None else self._lock.descriptors,
-                    env=environment,
-                )
+            with self._log_of(child.name) as log:
+                child.log_path = log.name
+                child.process = self._spawn(child.name, log)
         except OSError as error:
             self._start_again(child, now, f"can't be started: {error}", healthy=False)
             return
@@ -340,6 +335,25 @@ class Supervisor:
         child.started_ns = now
         child.last_beat_ns = now
         child.heartbeat = None
+
+    def _spawn(self, name: str, log: BinaryIO) -> subprocess.Popen[bytes] | Forked:
+        arguments = [name, "--run", self.run_dir, *(["--dry-run"] if self.dry_run else [])]
+        door = self._doors.get(name)
+        if door is None:
+            forked = self._nursery.start(arguments, log)
+            if forked is not None:
+                return forked
+        # A worker that nobody trusts is a program of its own: it does not learn from its memory how others' lies, nor
+        # does it hold the lock, of which it could let go.
+        return subprocess.Popen(
+            [sys.executable, "-m", "engine", "process", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=() if door is not None else self._lock.descriptors,
+            env=self._environment if door is None else {**self._environment, "HOME": door.home},
+        )
 
     def _on_exit(self, child: Child, code: int, now: int) -> None:
         assert child.process is not None

@@ -61,6 +61,27 @@ def test_a_killed_process_is_restarted_and_nothing_is_lost(engine, name, closes)
     engine.until_trading()
 
 
+def test_a_killed_nursery_is_replaced_and_nothing_else_ends(engine):
+    """What was forked lives on; what has to start meanwhile starts as a program, and later ones are forked again."""
+    engine.until_trading()
+    mark = engine.mark()
+    pids = {p.name: p.pid for p in engine.state().processes}
+    os.kill(nursery_of(engine), signal.SIGKILL)
+    engine.until_said("nursery: killed by signal 9; another one takes its place", mark)
+    wait_for("another nursery", lambda: nursery_of(engine), seen=engine._seen)
+    assert {p.name: p.pid for p in engine.state().processes} == pids
+    engine.until_trading()
+    pid = engine.kill("market_data")
+    engine.until_said(f"market_data: pid {pid} killed by signal 9", mark)
+    engine.until_trading()
+    engine.until_fills()
+    assert_equal_to_venue(engine)
+
+
+def nursery_of(engine):
+    return next((pid for pid, title in engine.living().items() if title == "engine: nursery"), 0)
+
+
 def test_all_killed_at_once(engine):
     """Everything but the supervisor: each comes back from its journal, and together they find out what happened."""
     engine.until_trading()
