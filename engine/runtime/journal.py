@@ -5,7 +5,8 @@
 `message` is the tagged struct in msgpack; `hash` is SHA-256 over the previous row's hash and this row's content, so
 that a changed or missing row shows. A batch is one transaction: it is there as a whole or not at all. WAL mode, so
 that tools read while the engine writes; `synchronous` NORMAL survives a killed process, FULL a power cut.
-Checkpoints run while the actor is idle, never on the way of an order.
+Checkpoints run while the actor is idle, never on the way of an order; and there the next transaction is begun already, which
+is half of a commit's time: nobody else writes here.
 """
 
 import contextlib
@@ -135,6 +136,7 @@ class Journal:
         self.head: bytes = last[1] if last else GENESIS
         self.snapshot_no = 0
         self.healthy = True
+        self._is_begun = False
         self._since_checkpoint = 0
         self.checkpoint_rows = CHECKPOINT_ROWS
         self._reserve = path + ".reserve"
@@ -183,22 +185,37 @@ class Journal:
             head = row_hash(head, no, wall_ns, kind, entry.cl_ord_id, exec_id, packed)
             rows.append((no, wall_ns, kind, entry.cl_ord_id, exec_id, packed, head))
         db = self._db
+        is_begun, self._is_begun = self._is_begun, False
         try:
-            if len(rows) == 1:
+            if len(rows) == 1 and not is_begun:
                 db.execute(_INSERT, rows[0])
             else:
-                db.execute("BEGIN IMMEDIATE")
+                if not is_begun:
+                    db.execute("BEGIN IMMEDIATE")
                 db.executemany(_INSERT, rows)
                 db.execute("COMMIT")
         except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
+            self._roll_back()
             self.healthy = False
             raise JournalError(f"{self.path}: {error}") from error
         self.no, self.head = no, head
         self.healthy = True
         self._since_checkpoint += len(rows)
+
+    def begin(self) -> None:
+        """Begin the next transaction ahead, while nothing waits."""
+        if not self._is_begun and self.healthy:
+            with contextlib.suppress(
+                sqlite3.Error
+            ):  # then the next one begins for itself, and says what is wrong
+                self._db.execute("BEGIN IMMEDIATE")
+                self._is_begun = True
+
+    def _roll_back(self) -> None:
+        self._is_begun = False
+        with contextlib.suppress(sqlite3.Error):
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     def on_statement(self, tell: Callable[[str], None]) -> None:
         """Have each SQL statement told as it begins (tests)."""
@@ -206,6 +223,7 @@ class Journal:
 
     def probe(self) -> None:
         """Find out whether the journal takes writes again. Raises JournalError while it does not."""
+        self._roll_back()
         try:
             self._db.execute("INSERT OR REPLACE INTO meta(key, value) VALUES('probe', ?)", (str(self.no),))
         except sqlite3.Error as error:
@@ -226,6 +244,7 @@ class Journal:
         """Move the WAL into the file when enough has gathered; call only while nothing waits."""
         if self._since_checkpoint >= self.checkpoint_rows:
             self._since_checkpoint = 0
+            self._roll_back()
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
             self.make_reserve()
@@ -244,6 +263,7 @@ class Journal:
 
     def close(self) -> None:
         """Checkpoint and close."""
+        self._roll_back()
         with contextlib.suppress(sqlite3.Error):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
@@ -284,6 +304,9 @@ class NoJournal(Journal):
         """Forget the entries."""
         del wall_ns
         self.no += len(entries)
+
+    def begin(self) -> None:
+        """There is nothing to begin."""
 
     def on_statement(self, tell: Callable[[str], None]) -> None:
         """There are none."""

@@ -338,6 +338,8 @@ class ProcessRuntime:
             self._release()
         if self._log_bytes:
             self._write_log()
+        if self.journal is not None:
+            self.journal.begin()
 
     def _timeout_ms(self) -> int:
         if self._more or self.links.deferred:

@@ -181,3 +181,63 @@ def test_a_reserve_that_could_not_be_made_whole_takes_no_space(tmp_path, monkeyp
     monkeypatch.setattr(os, "fchmod", quota)
     assert not journal.make_reserve()
     assert not reserve_of(tmp_path).exists()
+
+
+def test_a_transaction_that_was_begun_ahead_takes_the_next_rows_and_holds_up_no_reader(tmp_path):
+    """Another process reads while it is open, and what was committed in it at once."""
+    path = tmp_path / "j.sqlite"
+    journal = filled(path, 2)
+    journal.begin()
+    journal.begin()  # once is enough
+    assert len(list(module.read(str(path)))) == 2
+    journal.append([Entry(Other(1), "", None)], 8)
+    assert len(list(module.read(str(path)))) == 3
+    journal.begin()
+    journal.append([Entry(Other(2), "", None), Entry(Other(3), "", None)], 9)
+    journal.begin()
+    journal.close()
+    assert [row.no for row in module.read(str(path))] == [1, 2, 3, 4, 5]
+
+
+def test_what_is_refused_in_a_transaction_begun_ahead_leaves_the_journal_as_it_was(tmp_path):
+    journal = filled(tmp_path / "j.sqlite", 2)
+    journal.begin()
+    with pytest.raises(JournalError, match="exec_id"):
+        journal.append([Entry(Note("new"), "", "9;9"), Entry(Note("twice"), "", "1;1")], 8)
+    journal.probe()
+    journal.begin()
+    journal.probe()
+    journal.append([Entry(Note("later"), "", "9;9")], 9)
+    assert len(list(journal.replay(TYPES))) == 3
+
+
+def test_a_transaction_that_can_not_be_begun_ahead_is_no_failure(tmp_path):
+    """Somebody writes to the file (a tool by hand): the next append waits for him, as ever."""
+    path = tmp_path / "j.sqlite"
+    journal = filled(path, 1)
+    journal._db.execute("PRAGMA busy_timeout=10")
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        journal.begin()
+        with pytest.raises(JournalError, match="locked"):
+            journal.append([Entry(Other(1), "", None)], 8)
+        other.execute("ROLLBACK")
+    journal.begin()
+    journal.append([Entry(Other(1), "", None)], 8)
+    assert len(list(journal.replay(TYPES))) == 2
+
+
+def test_the_wal_starts_anew_although_a_transaction_is_always_open(tmp_path):
+    """An open transaction that held its reader's mark would let the file grow for ever."""
+    path = tmp_path / "j.sqlite"
+    journal = filled(path, 1)
+    journal.checkpoint_rows = 50
+    sizes = []
+    for round_no in range(6):
+        for number in range(50):
+            journal.begin()
+            journal.append([Entry(Other(100 * round_no + number), "", None)], 8)
+        journal.begin()
+        journal.idle()
+        sizes.append(os.path.getsize(f"{path}-wal"))
+    assert sizes[-1] <= sizes[0] * 1.2
