@@ -11,7 +11,7 @@ Rules:
 import re
 from typing import Final
 
-from engine.fix.encoder import TRAILERS, checksum
+from engine.fix.encoder import BEGIN_STRING, TRAILERS, checksum
 from engine.fix.errors import MessageTooLong
 
 _MARK: Final = b"8=FIX"
@@ -24,6 +24,28 @@ _HEAD_BYTES_MAX: Final = 40
 _TRAILER_BYTES: Final = 7
 # trailer -> sum of the whole message with its trailer; spares a copy of the message without it
 _SUMS: Final = {trailer: (total + sum(trailer)) & 255 for total, trailer in enumerate(TRAILERS)}
+
+
+class _Heads(dict[int, bytes | tuple[()]]):
+    """The length of a whole message to how one of it begins, BodyLength in its usual form; bounded.
+
+    Nothing begins with `()`: there is no message so long (one byte of body more is two where BodyLength grows a digit).
+    """
+
+    def __missing__(self, length: int) -> bytes | tuple[()]:
+        if len(self) >= _HEADS_MAX:
+            self.clear()
+        head: bytes | tuple[()] = ()
+        for digits in range(1, 10):
+            size = length - len(f"8={BEGIN_STRING}|9=|") - digits - _TRAILER_BYTES
+            if size > 0 and len(str(size)) == digits:
+                head = f"8={BEGIN_STRING}\x019={size}\x0135=".encode()
+        self[length] = head
+        return head
+
+
+_HEADS_MAX: Final = 4096
+_HEADS: Final = _Heads()
 
 
 class Framer:
@@ -60,8 +82,8 @@ class Framer:
             data = b"".join(self._parts)
             self._parts = []
         elif (
-            (head := _HEAD(data)) is not None
-            and head.end() + int(head[1]) + _TRAILER_BYTES == len(data) <= self._max_bytes
+            data.startswith(_HEADS[len(data)])
+            and len(data) <= self._max_bytes
             and _SUMS.get(data[-_TRAILER_BYTES:], -1) == checksum(data)
             and data[-8] == 1
         ):

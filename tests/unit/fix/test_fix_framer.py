@@ -75,6 +75,16 @@ def test_lengths_at_every_boundary_are_taken(length):
     assert feed_all([message], cap=20_000) == ([message], 0)
 
 
+@pytest.mark.parametrize("length", [*range(20, 150), *range(1015, 1045)])
+def test_whole_reads_are_cut_by_what_they_announce(length):
+    """One read with one message is the short way: it must take just what the long way takes, whatever is announced."""
+    for size in (*range(-3, 12), *range(length - 40, length)):
+        head = f"8=FIXT.1.1\x019={size}\x0135=0\x01".encode()
+        data = head + b"z" * (length - len(head) - 8) + b"\x01"
+        data += b"10=%03d\x01" % (sum(data) % 256)
+        assert feed_all([data]) == feed_all([data[:1], data[1:]]), size
+
+
 def test_every_sum_is_taken_with_its_zeros():
     for number in range(600):
         message = wrap(f"35=0|58={number}{chr(65 + number % 26)}|")
