@@ -1,5 +1,7 @@
 """Strategies that do wrong harm themselves only: the others trade on, and the engine says who did what."""
 
+import signal
+
 import pytest
 from integration.harness import DEMO, FAST, assert_equal_to_venue, wait_for
 
@@ -46,7 +48,8 @@ def test_a_failure_in_each_callback_is_logged_and_the_worker_lives_on(engine):
     """One line for each, with the place; the worker goes on and is never restarted."""
     assert engine.ctl("halt", "--why", "to be told", "--strategy", "once").returncode == 0
     assert engine.ctl("arm", "--why", "on", "--strategy", "once").returncode == 0
-    engine.kill("market_data")  # so that the market's state changes
+    # so that the market's state changes: a killed one is there again before anybody calls its books stale
+    engine.kill("market_data", signal.SIGSTOP)
 
     def missing():
         log = engine.log("strategy.once")
