@@ -110,16 +110,14 @@ def decode_incremental(text: str) -> Decoded | None:
     values = _X.match(text)
     if values is None:
         return None
-    seq, sending_time = next(values), next(values)
     prices, quantities = PRICES, QUANTITIES
     markets: list[MarketChange] = []
     levels: list[int] = []
     trades: list[int] = []
     current = ""
     try:
-        for action, symbol, kind, px, size, aggressor in zip(
-            values, values, values, values, values, values, strict=True
-        ):
+        for at in range(2, len(values), 6):
+            action, symbol, kind, px, size, aggressor = values[at : at + 6]
             if symbol != current:
                 current = symbol
                 if markets:
@@ -136,7 +134,7 @@ def decode_incremental(text: str) -> Decoded | None:
                 levels += (1 if kind == "1" else 0, prices[px], 0 if action == _DELETE else qty)
     except ValueError:
         return None
-    return int(seq), sending_time, BookMessage(markets)
+    return int(values[0]), values[1], BookMessage(markets)
 
 
 def _lists_of(markets: list[MarketChange], symbol: str) -> tuple[list[int], list[int]]:
@@ -154,11 +152,12 @@ def decode_snapshot(text: str) -> Decoded | None:
     values = _W.match(text)
     if values is None:
         return None
-    seq, sending_time, symbol = next(values), next(values), next(values)
+    entries = iter(values)
+    seq, sending_time, symbol = next(entries), next(entries), next(entries)
     prices, quantities = PRICES, QUANTITIES
     levels: list[int] = []
     try:
-        for kind, px, size in zip(values, values, values, strict=True):
+        for kind, px, size in zip(entries, entries, entries, strict=True):
             levels += (1 if kind == "1" else 0, prices[px], quantities[size])
     except ValueError:
         return None

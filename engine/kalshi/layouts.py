@@ -18,7 +18,7 @@ Frames have been checked by the framer: length and sum are right, the trailer is
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, pairwise
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -284,8 +284,8 @@ class EntryLayouts:
         self._known_wholes: set[tuple[int, ...]] = set()
         self._last: _Match = re.compile(r"(?!)").fullmatch
 
-    def match(self, text: str) -> Iterator[str] | None:
-        """Give the wanted head values, then the entries' wanted values; None when no plan takes the frame."""
+    def match(self, text: str) -> tuple[str, ...] | None:
+        """Return the wanted head values, then the entries' wanted values; None when no plan takes the frame."""
         found = self._last(text)  # one frame is mostly like the one before
         if found is None:
             for whole in self._wholes.get(text.count("\x01"), ()):
@@ -295,9 +295,9 @@ class EntryLayouts:
                     break
             else:
                 return self._match_entries(text)
-        return iter(found.groups())
+        return found.groups()
 
-    def _match_entries(self, text: str) -> Iterator[str] | None:
+    def _match_entries(self, text: str) -> tuple[str, ...] | None:
         plans = self._plans
         for plan in plans:
             head, size_group, places, findall, arrange = plan
@@ -313,7 +313,7 @@ class EntryLayouts:
                 if 0 < size <= WHOLE_ENTRIES_MAX:
                     self._discover_whole(text)
                 arranged = entries if arrange is None else map(arrange, entries)
-                return chain(found.group(*places), chain.from_iterable(arranged))
+                return tuple(chain(found.group(*places), chain.from_iterable(arranged)))
         return self._match_entries(text) if self._discover(text) else None
 
     def _discover(self, text: str) -> bool:

@@ -18,13 +18,18 @@ SESSIONS: Final = ("KalshiNR", "KalshiMD", "KalshiDC")
 
 
 class PeerLink:
-    """One accepted session, numbers kept."""
+    """One accepted session, numbers kept.
+
+    Attributes:
+        read_ns: perf_counter when bytes were last read.
+    """
 
     def __init__(self, link: ssl.SSLSocket, session: str) -> None:
         self.link = link
         self.session = session
         self.next_number = 1
         self.key_id = ""
+        self.read_ns = 0
         self._buffer = b""
 
     def message(self, msg_type: str, body: str) -> bytes:
@@ -45,6 +50,7 @@ class PeerLink:
                 message, self._buffer = self._buffer[: end + 8], self._buffer[end + 8 :]
                 return message
             data = self.link.recv(65536)
+            self.read_ns = time.perf_counter_ns()
             if not data:
                 raise ConnectionError(f"{self.session}: closed by the engine")
             self._buffer += data
