@@ -447,12 +447,34 @@ LONGER = {releases_a_reservation_by_time: 60.0}
 # Where the search found what it does not find at once, so that the suite need not search again. Traces move with the
 # engine: a seed that shows nothing any more costs time only.
 FOUND = {
-    a_late_report_reopens_its_order: 28,
-    does_not_mend_the_tape_of_a_worker: 62,
-    forgets_the_fills_that_cum_qty_tells_of: 42,
-    forgets_what_its_journal_could_not_take: 83,
-    remembers_the_order_id_of_no_order: 117,
+    a_late_report_reopens_its_order: (51,),
+    believes_that_a_lost_session_changed_nothing: (31, 30, 3),
+    cancels_again_at_once_what_was_refused: (16, 19, 15),
+    concludes_without_a_sweep: (4, 31, 13),
+    counts_a_fill_twice: (11, 48, 103),
+    does_not_count_tokens: (16, 31, 19),
+    does_not_limit_open_orders: (7, 13, 40),
+    does_not_limit_positions: (4, 5, 6),
+    does_not_mend_the_tape_of_a_worker: (62, 74, 93),
+    forgets_an_unknown_order: (4, 31, 13),
+    forgets_recovered_fills_in_the_position: (4, 11, 13),
+    forgets_the_fills_that_cum_qty_tells_of: (51,),
+    forgets_the_reserve_for_cancels: (16, 19, 32),
+    forgets_what_its_journal_could_not_take: (83,),
+    ignores_epochs: (11, 7, 42),
+    ignores_the_halt_of_everything: (14, 17, 41),
+    lets_a_worker_use_anothers_ids: (14, 53, 50),
+    loses_a_recovered_fill: (4, 11, 13),
+    overlooks_what_the_tape_lacks: (4, 7, 10),
+    releases_a_reservation_by_time: (18, 14, 5),
+    remembers_the_order_id_of_no_order: (117,),
+    takes_a_pendings_exec_id_for_a_key: (11, 12, 8),
 }
+
+
+@functools.cache
+def without_a_bug(seed, seconds):
+    return run(demo(), seed, seconds)
 
 
 @pytest.mark.parametrize(("plant", "expected"), PLANTED, ids=[plant.__name__ for plant, _ in PLANTED])
@@ -460,12 +482,12 @@ def test_a_planted_bug_is_found(monkeypatch, plant, expected):
     """By the invariant that it breaks, and only because of it: without it the same seed finds nothing."""
     plant(monkeypatch)
     seconds = LONGER.get(plant, SECONDS)
-    for seed in dict.fromkeys((FOUND.get(plant, 1), *range(1, SEEDS + 1))):  # each once
+    for seed in dict.fromkeys((*FOUND.get(plant, ()), *range(1, SEEDS + 1))):  # each once
         outcome = run(demo(), seed, seconds)
         if outcome.violation:
             assert outcome.invariant in expected, f"seed {seed}: {outcome.violation}"
             monkeypatch.undo()
-            right = run(demo(), seed, seconds)
+            right = without_a_bug(seed, seconds)
             assert not right.violation, f"seed {seed} fails without it: {right.violation}"
             return
     pytest.fail(f"not found in {SEEDS} seeds")
