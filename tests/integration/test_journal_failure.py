@@ -1,7 +1,7 @@
 """A journal that can't be written: new orders stop, what happens is kept, cancels still go, and it opens again by itself.
 
 The disk "fills" by a file-size limit on the live process (RLIMIT_FSIZE): SQLite gets a real write error, and no root
-is needed to give it one.
+is needed to give it one. One engine for all of it.
 """
 
 import os
@@ -20,9 +20,15 @@ def fill_disk(pid, path):
     return lambda: resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
 
 
+@pytest.fixture(scope="module")
+def engine(launch_shared):
+    engine = launch_shared("--plain", "--json")
+    engine.until_trading()
+    return engine
+
+
 @pytest.mark.parametrize("name", ["order_entry", "guard", "drop_copy"])
-def test_a_full_disk_closes_the_gate_and_space_opens_it_with_nothing_lost(launch, name):
-    engine = launch("--plain", "--json")
+def test_a_full_disk_closes_the_gate_and_space_opens_it_with_nothing_lost(engine, name):
     engine.until_trading()
     engine.until_fills()
     mark = engine.mark()
@@ -44,17 +50,12 @@ def test_a_full_disk_closes_the_gate_and_space_opens_it_with_nothing_lost(launch
     assert engine.child(name).restarts == 0
     engine.until_fills()
     assert_equal_to_venue(engine)
-    engine.interrupt()
-    assert engine.wait() == 0, engine.said
-    assert engine.summary()["clean"] is True
 
 
 @pytest.mark.parametrize("name", ["order_entry", pytest.param("guard", marks=pytest.mark.soak)])
-def test_a_process_whose_journal_can_not_be_opened_now_is_started_until_it_can(launch, name):
+def test_a_process_whose_journal_can_not_be_opened_now_is_started_until_it_can(engine, name):
     """Somebody holds the database, and there is nowhere to write a log: no damage, so no end of the engine either."""
-    engine = launch("--plain", "--json")
     engine.until_trading()
-    engine.until_fills()
     engine.until_reconciled()
     mark = engine.mark()
     logs = os.path.join(engine.run, "logs")
@@ -74,7 +75,11 @@ def test_a_process_whose_journal_can_not_be_opened_now_is_started_until_it_can(l
     engine.until_trading(30)
     engine.until_fills()
     assert_equal_to_venue(engine)
+    assert "Traceback" not in engine.said + engine.log(name)
+
+
+def test_the_end_is_clean(engine):
+    engine.until_trading(30)
     engine.interrupt()
     assert engine.wait() == 0, engine.said
     assert engine.summary()["clean"] is True
-    assert "Traceback" not in engine.said + engine.log(name)

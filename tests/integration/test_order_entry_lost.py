@@ -72,10 +72,14 @@ class Lost:
         return lines[-1].split(" ", 2)[1] == "True" if lines else None
 
 
+@pytest.fixture(scope="module")
+def lost(launch_shared, tmp_path_factory):
+    return Lost(launch_shared, tmp_path_factory.mktemp("lost"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_strategies_and_guard_know_that_order_entry_is_lost_before_it_is_back(launch, tmp_path, number):
+def test_strategies_and_guard_know_that_order_entry_is_lost_before_it_is_back(lost, number):
     """Killed, or standing still; nothing is lost by it."""
-    lost = Lost(launch, tmp_path)
     lost.lose(number)
     lost.engine.until_fills()
     assert_equal_to_venue(lost.engine)
@@ -84,8 +88,7 @@ def test_strategies_and_guard_know_that_order_entry_is_lost_before_it_is_back(la
 @pytest.mark.soak
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_the_loss_of_order_entry_is_known_within_half_a_second(launch, tmp_path, number):
-    lost = Lost(launch, tmp_path)
+def test_the_loss_of_order_entry_is_known_within_half_a_second(lost, number):
     times = [lost.lose(number) for _ in range(10)]
     for who, taken in (("the strategy", [t for t, _ in times]), ("the guard", [c for _, c in times])):
         print(

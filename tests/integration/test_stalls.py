@@ -15,10 +15,14 @@ def stopped(pid):
         return file.read().rpartition(")")[2].split()[0] == "T"
 
 
+@pytest.fixture(scope="module")
+def engine(launch_shared):
+    return launch_shared("--plain", "--json", changes=FAST | {"engine.silent_kill_s": 3})
+
+
 @pytest.mark.parametrize("first", ["supervisor", "children"])
-def test_a_stall_of_everything_kills_nobody_and_ends_nothing(launch, first):
+def test_a_stall_of_everything_kills_nobody_and_ends_nothing(engine, first):
     """Whoever wakes first: no process is killed as silent, none thinks that its supervisor is gone; it trades on."""
-    engine = launch("--plain", "--json", changes=FAST | {"engine.silent_kill_s": 3})
     engine.until_trading(30)
     engine.until_reconciled(30)
     supervisor = engine.process.pid
@@ -40,5 +44,9 @@ def test_a_stall_of_everything_kills_nobody_and_ends_nothing(launch, first):
     said = engine.since(mark)
     assert "killed" not in said and "the supervisor is gone" not in said, said
     assert_equal_to_venue(engine)
+
+
+def test_the_end_is_clean(engine):
+    engine.until_trading(30)
     engine.interrupt()
     assert engine.wait(30) == 0, engine.said[-3000:]
