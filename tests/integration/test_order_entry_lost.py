@@ -55,6 +55,8 @@ class Lost:
         engine = self.engine
         engine.until_trading(60)
         wait_for("the strategy to know that it is there", lambda: self.is_told_up() in (None, True))
+        # a process says the same line once a second
+        wait_for("the last loss to lie back", lambda: self.closed(time.time_ns() - 2_000_000_000) is None)
         pid = engine.child("order_entry").pid
         begin = time.time_ns()
         os.kill(pid, number)
