@@ -57,10 +57,8 @@ def _watch_the_end(engine):
 
     wait_for("the end of all processes", over, 20, seen=lambda: (ended, left))
     assert checked == ["refused", "nothing rests"]
-    told = [
-        name for name in ended if name != "nursery"
-    ]  # which tells nothing, and may be gone before the first look
-    return sorted(told, key=lambda name: _stopped_at(engine, name))
+    # the nursery tells nothing, and may be gone before the first look
+    return sorted((name for name in ended if name != "nursery"), key=lambda name: _stopped_at(engine, name))
 
 
 def _stopped_at(engine, name):
