@@ -38,7 +38,7 @@ class _Heads(dict[int, bytes | tuple[()]]):
         head: bytes | tuple[()] = ()
         for digits in range(1, 10):
             size = length - len(f"8={BEGIN_STRING}|9=|") - digits - _TRAILER_BYTES
-            if size > 0 and len(str(size)) == digits:
+            if len(str(size)) == digits:
                 head = f"8={BEGIN_STRING}\x019={size}\x0135=".encode()
         self[length] = head
         return head

@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _INSERT = "INSERT INTO journal(no, wall_ns, kind, cl_ord_id, exec_id, message, hash) VALUES(?,?,?,?,?,?,?)"
 _SELECT = "SELECT no, wall_ns, kind, cl_ord_id, exec_id, message, hash FROM journal WHERE no > ? ORDER BY no"
+_BUSY_TIMEOUT: Final = "PRAGMA busy_timeout=2000"
 GENESIS: Final = bytes(32)
 RESERVE_BYTES: Final = 4 << 20
 CHECKPOINT_ROWS: Final = 2000
@@ -123,7 +124,7 @@ class Journal:
             execute("PRAGMA journal_mode=WAL")
             execute(f"PRAGMA synchronous={'FULL' if synchronous == 'full' else 'NORMAL'}")
             execute("PRAGMA wal_autocheckpoint=0")
-            execute("PRAGMA busy_timeout=2000")
+            execute(_BUSY_TIMEOUT)
             self._db.executescript(_SCHEMA)
             last = execute("SELECT no, hash FROM journal ORDER BY no DESC LIMIT 1").fetchone()
         except (sqlite3.Error, OSError) as error:
@@ -136,7 +137,7 @@ class Journal:
         self.head: bytes = last[1] if last else GENESIS
         self.snapshot_no = 0
         self.healthy = True
-        self._is_begun = False
+        self._is_begun, self._may_begin = False, True
         self._since_checkpoint = 0
         self.checkpoint_rows = CHECKPOINT_ROWS
         self._reserve = path + ".reserve"
@@ -199,17 +200,21 @@ class Journal:
             self.healthy = False
             raise JournalError(f"{self.path}: {error}") from error
         self.no, self.head = no, head
-        self.healthy = True
+        self.healthy = self._may_begin = True
         self._since_checkpoint += len(rows)
 
     def begin(self) -> None:
-        """Begin the next transaction ahead, while nothing waits."""
-        if not self._is_begun and self.healthy:
-            with contextlib.suppress(
-                sqlite3.Error
-            ):  # then the next one begins for itself, and says what is wrong
-                self._db.execute("BEGIN IMMEDIATE")
-                self._is_begun = True
+        """Begin the next transaction ahead, while nothing waits: at once or not, and once after each that was committed."""
+        if not self._may_begin:
+            return
+        self._may_begin = False
+        execute = self._db.execute
+        with contextlib.suppress(sqlite3.Error):  # the next one begins for itself, and says what is wrong
+            execute("PRAGMA busy_timeout=0")
+            execute("BEGIN IMMEDIATE")
+            self._is_begun = True
+        with contextlib.suppress(sqlite3.Error):
+            execute(_BUSY_TIMEOUT)
 
     def _roll_back(self) -> None:
         self._is_begun = False

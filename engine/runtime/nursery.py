@@ -1,13 +1,15 @@
 """Where an engine's processes come from: one that has imported what all of them need, and forks.
 
-Three things come of it. Nobody imports anything at a start or a restart, which is most of what these cost. All processes
+Two things come of it. Nobody imports anything at a start or a restart, which is most of what these cost. And all processes
 lie at the same addresses, so that what the core's branch predictors and caches learned in one serves the next, which tells
-where a tick passes through four of them on one core. And a restarted process is of the very code that the others run.
+where a tick passes through four of them on one core.
 
-The nursery itself is started like any program, with the environment of the engine's processes, before there is a thread, a
-socket of the bus, a key or a configuration in it: nothing of these can be in what it forks. A process is forked twice, so
-that its parent is the supervisor, as if that had started it; the nursery may die without anybody's noticing, and another one
-takes its place. Whoever can't have one (another system than Linux, a nursery that doesn't answer) starts programs.
+The nursery itself is started as a program, with the environment of the engine's processes and with none of the supervisor's
+descriptors; no key and no configuration is ever read in it, and it has one thread. So nothing of these can be in what it forks.
+
+A process is forked twice, so that its parent is the supervisor, as if that had started it. It begins when the supervisor says
+that it knows it: who was given up as late ends without having done anything, or there would be two of one name. A nursery that
+ends or does not answer is replaced; until then, and on other systems than Linux, the supervisor starts programs.
 """
 
 import contextlib
@@ -20,18 +22,18 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, Final
 
 import msgspec
 
-IS_POSSIBLE: Final = sys.platform == "linux"
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _ANSWER_S: Final = 0.5  # the supervisor beats meanwhile for nobody
+_BACKOFF_NS: Final = tuple(int(s * 1e9) for s in (0.05, 1, 5, 30))
 _READY: Final = b"ready"
+_KNOWN: Final = b"."
 _REQUEST_BYTES_MAX: Final = 1 << 16
+_DESCRIPTORS_MAX: Final = 16
 _PRELOADED: Final = (
     "engine.config_loader",
     "engine.drop_copy.actor",
@@ -41,17 +43,10 @@ _PRELOADED: Final = (
     "engine.market_data.actor",
     "engine.order_entry.actor",
     "engine.order_entry.records",
-    "engine.runtime.child",
     "engine.runtime.factory",
     "engine.runtime.venue_archive",
-    "engine.strategy.host",
-    "engine.strategy.loader",
     "engine.venue.actor",
     "engine.venue.records",
-    "linecache",
-    "random",
-    "setproctitle",
-    "traceback",
 )
 
 
@@ -74,7 +69,11 @@ class Forked:
 
     def _wait(self, options: int) -> int | None:
         if self.returncode is None:
-            pid, status = os.waitpid(self.pid, options)
+            try:
+                pid, status = os.waitpid(self.pid, options)
+            except ChildProcessError:  # somebody else has waited for it: its code is lost
+                self.returncode = 0
+                return 0
             if pid:
                 self.returncode = os.waitstatus_to_exitcode(status)
         return self.returncode
@@ -92,8 +91,17 @@ class Forked:
             os.kill(self.pid, number)
 
 
+def _adopt(*, is_wanted: bool) -> bool:
+    # Make orphans among our descendants our children, or not: only while one is forked, or what a strategy leaves behind
+    # would pile up as zombies of ours. False: the system refuses it.
+    if sys.platform != "linux":
+        return False
+    refused: int = ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, is_wanted, 0, 0, 0)
+    return not refused
+
+
 class Nursery:
-    """The supervisor's side. A nursery that fails is given up, and a new one is there for the next time.
+    """The supervisor's side.
 
     Args:
         environment: of every process. descriptors: open in every process. log: of the nursery's own last words.
@@ -101,15 +109,15 @@ class Nursery:
 
     def __init__(self, environment: dict[str, str], descriptors: Sequence[int], log: BinaryIO) -> None:
         self._environment = environment
-        self._descriptors = tuple(descriptors)
+        self._descriptors = descriptors
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._is_ready = False
-        if IS_POSSIBLE:
-            # Children of a nursery's child are ours from the moment that it ends.
-            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-            self._begin()
+        self._failures = 0
+        self._next_ns = 0
+        self._is_possible = _adopt(is_wanted=True) and _adopt(is_wanted=False)
+        self._begin()
 
     @property
     def pid(self) -> int:
@@ -117,55 +125,71 @@ class Nursery:
         return self._process.pid if self._process is not None else 0
 
     def _begin(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            try:
+        if not self._is_possible:
+            return
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                self._socket, self._is_ready = ours, False
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "engine", "nursery"],
                     stdin=theirs.fileno(),
                     stdout=self._log,
                     stderr=self._log,
                     start_new_session=True,
-                    pass_fds=self._descriptors,
                     env=self._environment,
                 )
-            except OSError:
-                ours.close()
-                return
-        self._socket, self._is_ready = ours, False
+        except OSError:
+            self.close()
 
-    def wait(self, seconds: float) -> None:
-        """Wait until it can fork, for so long at most."""
+    def look(self, mono_ns: int) -> str:
+        """Replace a nursery that is gone, after a pause that grows; return how it ended, once."""
+        how = ""
+        if self._process is not None and (code := self._process.poll()) is not None:
+            how = f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
+            self.close()
+            self._next_ns = mono_ns + _BACKOFF_NS[min(self._failures, len(_BACKOFF_NS) - 1)]
+            self._failures += 1
+        elif self._process is None and mono_ns >= self._next_ns:
+            self._next_ns = mono_ns + _BACKOFF_NS[-1]
+            self._begin()
+        return how
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it can fork, for so long at most; say whether that is over, one way or the other."""
         if self._socket is None or self._is_ready:
-            return
-        if select.select([self._socket], [], [], seconds)[0]:
-            self._is_ready = self._receive() == _READY
-            if not self._is_ready:
-                self._begin_again()
+            return True
+        if not select.select([self._socket], [], [], seconds)[0]:
+            return False
+        self._is_ready = self._receive() == _READY
+        return True
 
     def start(self, argv: list[str], log: BinaryIO) -> Forked | None:
         """Fork `engine process` with these arguments, its output into `log`; None when there is no nursery now."""
-        self.wait(0)
-        if self._socket is None or not self._is_ready:
+        if not (self.wait(0) and self._is_ready and _adopt(is_wanted=True)):
             return None
         try:
-            socket.send_fds(self._socket, [msgspec.json.encode(argv)], [log.fileno()])
-            if select.select([self._socket], [], [], _ANSWER_S)[0]:
-                pid = int(self._receive())
-                if pid > 0:
-                    return Forked(pid)
-        except (OSError, ValueError):
-            pass
-        self._begin_again()
-        return None
+            forked = self._ask(argv, log)
+        finally:
+            _adopt(is_wanted=False)
+        if forked is None and self._process is not None:
+            self._process.kill()  # it is looked for, and told of
+            self._is_ready = False
+        elif forked is not None:
+            self._failures = 0
+        return forked
 
-    def look(self) -> str:
-        """Replace a nursery that has ended; return how that one did, or nothing."""
-        code = self._process.poll() if self._process is not None else None
-        if code is None:
-            return ""
-        self._begin_again()
-        return f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
+    def _ask(self, argv: list[str], log: BinaryIO) -> Forked | None:
+        assert self._socket is not None, "it was ready"
+        forked = None
+        with contextlib.suppress(OSError, ValueError), _pipe() as (knows, known):
+            given = [log.fileno(), knows.fileno(), *self._descriptors]
+            socket.send_fds(self._socket, [msgspec.json.encode(argv)], given)
+            knows.close()
+            if select.select([self._socket], [], [], _ANSWER_S)[0] and (pid := int(self._receive())) > 0:
+                forked = Forked(pid)
+                known.write(_KNOWN)
+        return forked
 
     def _receive(self) -> bytes:
         assert self._socket is not None, "there is a nursery"
@@ -173,12 +197,9 @@ class Nursery:
             return self._socket.recv(64)
         return b""
 
-    def _begin_again(self) -> None:
-        self.close()
-        self._begin()
-
     def close(self) -> None:
         """End it; its processes live on."""
+        self._is_ready = False
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -188,78 +209,92 @@ class Nursery:
             self._process = None
 
 
+@contextlib.contextmanager
+def _pipe() -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    out, into = os.pipe()
+    with open(out, "rb", 0) as reader, open(into, "wb", 0) as writer:
+        yield reader, writer
+
+
 def serve(run: Callable[[list[str]], int]) -> int:
-    """Be a nursery: fork what the supervisor asks for on standard input, until it is gone.
+    """Be a nursery until the supervisor is gone; in what it forks: be that process to its end.
 
     Args:
-        run: what a forked process does with the arguments that it was asked for with.
+        run: what a forked process does with the arguments that it was asked for with; its exit code.
     """
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_DFL
+    )  # ignored by whoever launched us, nobody could be waited for
     requests = socket.socket(fileno=os.dup(0))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    for module in _PRELOADED:
-        importlib.import_module(module)
-    from setproctitle import setproctitle
-
-    setproctitle("engine: nursery")
+    _preload()
     gc.collect()
     gc.freeze()
-    with contextlib.suppress(OSError):
+    argv = _await_fork(requests)
+    return 0 if argv is None else run(argv)
+
+
+def _preload() -> None:
+    from setproctitle import setproctitle
+
+    from engine.runtime import snapshots
+    from engine.runtime.child import preload
+
+    preload()
+    for module in _PRELOADED:
+        importlib.import_module(module)
+    snapshots.code()  # of what is loaded now, whatever is installed later
+    setproctitle("engine: nursery")
+
+
+def _await_fork(requests: socket.socket) -> list[str] | None:
+    # Forks what is asked for. Returns None in the nursery, at its end; in a forked process the arguments of its life, if
+    # it is known.
+    with contextlib.suppress(OSError), requests:
         requests.send(_READY)
         while True:
-            data, descriptors, _, _ = socket.recv_fds(requests, _REQUEST_BYTES_MAX, 1)
+            data, descriptors, _, _ = socket.recv_fds(requests, _REQUEST_BYTES_MAX, _DESCRIPTORS_MAX)
             if not data:
+                return None
+            pid = _fork()
+            if pid is None:
                 break
-            requests.send(
-                b"%d" % _fork(requests, msgspec.json.decode(data, type=list[str]), descriptors[0], run)
-            )
-    return 0
+            for descriptor in descriptors:
+                os.close(descriptor)
+            requests.send(b"%d" % pid)
+        os.setsid()
+        log, known = descriptors[:2]
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        with open(known, "rb", 0) as waits:
+            if waits.read(1) == _KNOWN:
+                argv = msgspec.json.decode(data, type=list[str])
+                sys.argv[1:] = ["process", *argv]
+                return argv
+    return None
 
 
-def _fork(requests: socket.socket, argv: list[str], log: int, run: Callable[[list[str]], int]) -> int:
-    # Returns the pid of a process that runs with these arguments, once it is the supervisor's child; 0 for none.
+def _fork() -> int | None:
+    # Returns the pid of a child of the supervisor's, 0 for none; in that child None.
     ours, theirs = os.pipe()
     middle = os.fork()
-    if not middle:
-        middle = os.getpid()
-        try:
-            pid = os.fork()
-        except OSError:
-            os._exit(1)
+    if middle:
+        os.close(theirs)
+        os.waitpid(middle, 0)
+        text = os.read(ours, 32)
+        os.close(ours)
+        return int(text or 0)
+    try:
+        pid = os.fork()
         if pid:
             os.write(theirs, b"%d" % pid)
-            os._exit(0)
-        for descriptor in (requests.detach(), ours, theirs):
-            os.close(descriptor)
-        os._exit(_live(argv, log, middle, run))
-    os.close(log)
-    os.close(theirs)
-    os.waitpid(middle, 0)
-    text = os.read(ours, 32)
+    except OSError:
+        os._exit(1)
+    if pid:
+        os._exit(0)
     os.close(ours)
-    return int(text or 0)
-
-
-def _live(argv: list[str], log: int, middle: int, run: Callable[[list[str]], int]) -> int:
-    # The life of a forked process, as an interpreter that was started for it would lead it.
-    os.setsid()
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
-    while os.getppid() == middle:  # which is about to end
-        time.sleep(0)
-    code: int | str | None = 1
-    try:
-        code = run(argv)
-    except SystemExit as end:
-        code = end.code
-    except BaseException:  # noqa: BLE001 - nothing is above us
-        traceback.print_exc()
-    if isinstance(code, str):
-        sys.stderr.write(f"{code}\n")
-        code = 1
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
-            stream.flush()
-    return code or 0
+    os.close(theirs)
+    return None

@@ -13,6 +13,7 @@ The file is written beside, synced and renamed: it is the old one or the new one
 """
 
 import contextlib
+import functools
 import gc
 import glob
 import hashlib
@@ -38,8 +39,9 @@ _LENGTH: Final = 4
 _HEADER_MAX: Final = 1 << 16
 
 
-def _code() -> str:
-    # State that other code made is not taken: it may have understood an entry otherwise.
+@functools.cache
+def code() -> str:
+    """Return what names this process's code: state that other code made is not taken, it may have understood an entry otherwise."""
     digest = hashlib.sha256()
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     for package in _CODE:
@@ -52,7 +54,7 @@ def _code() -> str:
 
 
 def _made_of(actor: Actor) -> str:
-    return f"{_code()}/{actor.snapshot_of()}"
+    return f"{code()}/{actor.snapshot_of()}"
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):

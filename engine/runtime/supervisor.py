@@ -41,6 +41,7 @@ BEAT_NS: Final = 250_000_000
 SILENT_NS: Final = 1 * SECOND
 TELL_NS: Final = 300_000_000
 START_NS: Final = 15 * SECOND
+NURSERY_NS: Final = 3 * SECOND
 HEALTHY_NS: Final = 30 * SECOND
 BACKOFF_NS: Final = tuple(int(s * SECOND) for s in (0.05, 0.25, 0.5, 1, 2, 5, 10))
 _NOTICES_MAX = 200
@@ -185,11 +186,13 @@ class Supervisor:
         previous = {
             number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
         }
+        # ignored by whoever launched us, no process could be waited for
+        previous[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         problem = self.alerts.problem()
         if problem:
             self.say("alert", "alerts", problem)
-        self._nursery.wait(START_NS / SECOND)
         try:
+            self._await_nursery()
             while self.phase is not Phase.DONE:
                 self._turn()
         finally:
@@ -207,6 +210,12 @@ class Supervisor:
             self.alerts.close()
             self._sampler.close()
         return self.exit_code
+
+    def _await_nursery(self) -> None:
+        # Not for long: orders may rest from before.
+        deadline = time.monotonic_ns() + NURSERY_NS
+        while not (self._signals or self._nursery.wait(0.05)) and time.monotonic_ns() < deadline:
+            pass
 
     def _on_signal(self, _number: int, _frame: object) -> None:
         self._signals += 1
@@ -228,7 +237,7 @@ class Supervisor:
         if now >= self._next_beat:
             self._next_beat = now + BEAT_NS
             self._beat(now)
-            how = self._nursery.look()
+            how = self._nursery.look(now)
             if how:
                 self.say("warning", "nursery", f"{how}; another one takes its place")
             self._look_for_conditions(now)

@@ -108,6 +108,12 @@ def processes_of(run):
     return found
 
 
+def children_of(pid):
+    """Return the pids of a process's children."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(child) for child in file.read().split()]
+
+
 def _link(path):
     try:
         return os.readlink(path)

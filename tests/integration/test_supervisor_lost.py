@@ -57,8 +57,7 @@ def _watch_the_end(engine):
 
     wait_for("the end of all processes", over, 20, seen=lambda: (ended, left))
     assert checked == ["refused", "nothing rests"]
-    # the nursery tells nothing, and may be gone before the first look
-    return sorted((name for name in ended if name != "nursery"), key=lambda name: _stopped_at(engine, name))
+    return sorted(ended, key=lambda name: _stopped_at(engine, name))
 
 
 def _stopped_at(engine, name):

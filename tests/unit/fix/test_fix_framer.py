@@ -76,13 +76,32 @@ def test_lengths_at_every_boundary_are_taken(length):
 
 
 @pytest.mark.parametrize("length", [*range(20, 150), *range(1015, 1045)])
-def test_whole_reads_are_cut_by_what_they_announce(length):
-    """One read with one message is the short way: it must take just what the long way takes, whatever is announced."""
+@pytest.mark.parametrize("junk", [b"", b"junk 8=FI"])
+def test_whole_reads_are_cut_by_what_they_announce(length, junk):
+    """One read with one message is the short way: it must take just what the long way takes, whatever is announced, at any
+    cap, and say as much of junk before and after it.
+    """
     for size in (*range(-3, 12), *range(length - 40, length)):
-        head = f"8=FIXT.1.1\x019={size}\x0135=0\x01".encode()
-        data = head + b"z" * (length - len(head) - 8) + b"\x01"
-        data += b"10=%03d\x01" % (sum(data) % 256)
-        assert feed_all([data]) == feed_all([data[:1], data[1:]]), size
+        for tag, last in ((b"35=0\x01", b"\x01"), (b"34=0\x01", b"\x01"), (b"35=0\x01", b"z")):
+            head = b"8=FIXT.1.1\x019=%d\x01" % size + tag
+            data = head + b"z" * (length - len(head) - 8) + last
+            data += b"10=%03d\x01" % (sum(data) % 256)
+            for cap in (10_000, length, length - 1):
+                assert results(cap, junk, [data, junk]) == results(cap, junk, [data[:1], data[1:], junk]), (
+                    size
+                )
+
+
+def results(cap, junk, chunks):
+    framer = Framer(cap)
+    found, text = [], ""
+    try:
+        for chunk in (junk, *chunks):
+            found += framer.feed(chunk)
+    except MessageTooLong as error:
+        found += error.frames
+        text = error.text
+    return found, text, framer.garbled
 
 
 def test_every_sum_is_taken_with_its_zeros():

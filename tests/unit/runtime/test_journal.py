@@ -3,6 +3,7 @@
 import errno
 import os
 import sqlite3
+import time
 
 import msgspec
 import pytest
@@ -204,26 +205,55 @@ def test_what_is_refused_in_a_transaction_begun_ahead_leaves_the_journal_as_it_w
     journal.begin()
     with pytest.raises(JournalError, match="exec_id"):
         journal.append([Entry(Note("new"), "", "9;9"), Entry(Note("twice"), "", "1;1")], 8)
-    journal.probe()
-    journal.begin()
-    journal.probe()
     journal.append([Entry(Note("later"), "", "9;9")], 9)
     assert len(list(journal.replay(TYPES))) == 3
+
+
+def test_a_probe_is_committed_whatever_was_begun(tmp_path):
+    """Or it would call a disk healthy to which nothing was written."""
+    path = tmp_path / "j.sqlite"
+    journal = filled(path, 2)
+    journal.begin()
+    journal.probe()
+    with sqlite3.connect(path) as other:
+        assert other.execute("SELECT value FROM meta WHERE key='probe'").fetchone() == ("2",)
+    other.close()
+
+
+def test_what_was_begun_ahead_is_ours_until_it_is_committed(tmp_path):
+    """So that a commit never finds the database locked by somebody who came in between; a close leaves nothing behind."""
+    path = tmp_path / "j.sqlite"
+    journal = filled(path, 1)
+    journal.begin()
+    with sqlite3.connect(path, isolation_level=None, timeout=0) as other:
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        journal.append([Entry(Other(1), "", None)], 8)
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+    other.close()
+    journal.begin()
+    journal.close()
+    assert not os.path.exists(f"{path}-wal")
 
 
 def test_a_transaction_that_can_not_be_begun_ahead_is_no_failure(tmp_path):
     """Somebody writes to the file (a tool by hand): the next append waits for him, as ever."""
     path = tmp_path / "j.sqlite"
     journal = filled(path, 1)
-    journal._db.execute("PRAGMA busy_timeout=10")
     with sqlite3.connect(path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
-        journal.begin()
+        begin = time.monotonic()
+        for _ in range(1000):  # as often as nothing waits
+            journal.begin()
+        at_once_s = time.monotonic() - begin
+        begin = time.monotonic()
         with pytest.raises(JournalError, match="locked"):
             journal.append([Entry(Other(1), "", None)], 8)
+        assert at_once_s < (time.monotonic() - begin) / 2  # which waited
         other.execute("ROLLBACK")
-    journal.begin()
     journal.append([Entry(Other(1), "", None)], 8)
+    journal.begin()
     assert len(list(journal.replay(TYPES))) == 2
 
 

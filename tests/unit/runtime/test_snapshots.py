@@ -84,7 +84,7 @@ def test_a_snapshot_of_other_facts_is_not_taken(path) -> None:
 
 
 def test_a_snapshot_of_other_code_is_not_taken(path, monkeypatch) -> None:
-    monkeypatch.setattr(snapshots, "_code", lambda: "other")
+    monkeypatch.setattr(snapshots, "code", lambda: "other")
     assert started(path)[0].replayed == 15
 
 
