@@ -285,8 +285,9 @@ class ProcessRuntime:
         actor = self.actor
         due = actor is not None and actor.deadline is not None and mono >= actor.deadline
         if ready or self._more or due or self.links.deferred:
+            if not self._is_active:
+                self._is_active, self._last_idle = True, mono  # what nobody waits for is due after it
             self._handle(ready, now)
-            self._is_active = True
             if ready:
                 self.counters.turns.append(time.monotonic_ns() - mono)
         elif self._is_active or mono >= self._next_idle:

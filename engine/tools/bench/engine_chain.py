@@ -26,6 +26,7 @@ from engine.tools.bench.peer import SYMBOL, GatewayPeer, PeerLink, field
 
 _BLOCK: Final = 50  # ticks of one chain in a row
 _WARMING: Final = 10  # before them, not counted
+_BLOCK_S: Final = 0.4  # an engine that was stopped for longer would call its books stale, and order once more
 _WAKING_S: Final = 0.05  # for what an engine that was stopped has to catch up with
 _LIMITS = """max_order_qty = "1000000"
 max_order_notional = "100000000"
@@ -236,8 +237,9 @@ def _in_turns(
     bare_trips: list[int] = []
     trips: list[int] = []
     gc.disable()
+    most = max(1, min(_BLOCK, int(_BLOCK_S / max(gap_s, 1e-6)) - _WARMING))
     while len(trips) < count:
-        size = min(_BLOCK, count - len(trips))
+        size = min(most, count - len(trips))
         with asleep:
             _block(bare, bare_trips, size, gap_s)
         time.sleep(_WAKING_S)
