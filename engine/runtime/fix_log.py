@@ -11,6 +11,9 @@ from engine.common.clock import iso_time
 _RAW_DATA = re.compile(rb"\x01(?:95=(\d{1,6})\x01)?96=")
 BYTES_MAX: Final = 64 << 20
 _KEPT: Final = 4
+NOTED_MAX: Final = (
+    64  # so many are added in any quiet moment; fewer with the next flush, when that costs least
+)
 _PARTIAL_BYTES_MAX: Final = 1 << 16
 _WAITING_BYTES_MAX: Final = 1 << 18
 
@@ -32,6 +35,7 @@ class FixLog:
     """Appends what went over one session's links.
 
     Attributes:
+        noted: (link, direction, bytes, wall ns) that nobody has had time for yet; the owner appends.
         lost_bytes: of lines that the disk did not take.
         bytes_max: size at which a file is put aside.
         amid_rotation: called when the old file is put aside and the new one is not there yet (tests).
@@ -46,6 +50,7 @@ class FixLog:
         self._masks = [(text.encode(), text[:4].encode() + b"***") for text in secrets if text]
         self._partial: dict[str, bytes] = {}
         self._lines: list[bytes] = []
+        self.noted: list[tuple[str, str, bytes, int]] = []
         self._waiting = 0
         self.lost_bytes = 0
         self.bytes_max = BYTES_MAX
@@ -81,8 +86,15 @@ class FixLog:
         if self._waiting > _WAITING_BYTES_MAX:
             self.flush()
 
+    def add_noted(self) -> None:
+        """Add what was noted."""
+        noted, self.noted = self.noted, []
+        for entry in noted:
+            self.add(*entry)
+
     def forget(self, link: str) -> None:
         """A link is gone: so are its partial messages."""
+        self.add_noted()
         self._partial.pop("<" + link, None)
         self._partial.pop(">" + link, None)
 
@@ -101,6 +113,7 @@ class FixLog:
 
     def flush(self) -> None:
         """Hand what is buffered to the system. A disk that takes nothing costs log lines (`lost_bytes`), never the session."""
+        self.add_noted()
         body, self._lines = b"".join(self._lines), []
         self._waiting = 0
         if not body:

@@ -41,7 +41,7 @@ from engine.errors import EngineError, JournalError
 from engine.messages import SCHEMA, control
 from engine.messages.topology import Pattern, process_names
 from engine.runtime import snapshots
-from engine.runtime.fix_log import FixLog
+from engine.runtime.fix_log import NOTED_MAX, FixLog
 from engine.runtime.halt_disk import HaltWatch
 from engine.runtime.journal import RESERVE_BYTES, Entry, Journal
 from engine.runtime.links import Links
@@ -129,7 +129,6 @@ class ProcessRuntime:
         self._holds_all = False
         self._retry_ns = 0
         self._commit_ns = 0
-        self._log_bytes: list[tuple[str, str, bytes]] = []
         self._notices = Notices(name)
         self.now = Now(time.time_ns(), time.monotonic_ns())
         self.welcome: control.Welcome | None = None
@@ -207,7 +206,7 @@ class ProcessRuntime:
         """Hand a link's bytes to the actor."""
         assert self.actor is not None
         if self.fix_log is not None:
-            self._log_bytes.append((link, "<", data))
+            self.fix_log.noted.append((link, "<", data, self.now.wall_ns))
         self.actor.on_bytes(link, data, self.now)
 
     def link_event(self, link: str, event: LinkEvent, reason: str) -> None:
@@ -337,8 +336,8 @@ class ProcessRuntime:
             self._release()
             actor.on_idle(now)
             self._release()
-        if self._log_bytes:
-            self._write_log()
+        if self.fix_log is not None and len(self.fix_log.noted) >= NOTED_MAX:
+            self.fix_log.add_noted()
         if self.journal is not None:
             self.journal.begin()
 
@@ -498,13 +497,7 @@ class ProcessRuntime:
             if trigger_ns > 0:
                 self.counters.tick_to_trade.add(time.monotonic_ns() - trigger_ns)
             if self.fix_log is not None:
-                self._log_bytes.append((link, ">", data))
-
-    def _write_log(self) -> None:
-        entries, self._log_bytes = self._log_bytes, []
-        assert self.fix_log is not None
-        for link, direction, data in entries:
-            self.fix_log.add(link, direction, data, self.now.wall_ns)
+                self.fix_log.noted.append((link, ">", data, self.now.wall_ns))
 
     # -- the supervisor
 
@@ -687,8 +680,6 @@ class ProcessRuntime:
 
     def _end(self) -> None:
         self.links.close_all()
-        if self._log_bytes:
-            self._write_log()
         if self.fix_log is not None:
             self.fix_log.flush()
         if self._snapshotter is not None:

@@ -45,6 +45,9 @@ NURSERY_NS: Final = 3 * SECOND
 HEALTHY_NS: Final = 30 * SECOND
 BACKOFF_NS: Final = tuple(int(s * SECOND) for s in (0.05, 0.25, 0.5, 1, 2, 5, 10))
 _NOTICES_MAX = 200
+_TOPS: Final = (
+    "md.feed"  # for the view, which looks four times a second: read in passing, nobody is woken by a tick
+)
 _LOG_TAIL_BYTES = 4000
 
 
@@ -176,7 +179,7 @@ class Supervisor:
         self._hashes |= {name: secrets_free.write(config, run_dir, name) for name in self._doors}
         self._poll = select.poll()
         for socket in self._bus.all():
-            if socket.readable:
+            if socket.readable and socket.name != _TOPS:
                 self._poll.register(socket.fd, select.POLLIN)
 
     # -- life
