@@ -11,9 +11,8 @@ from engine.common.clock import iso_time
 _RAW_DATA = re.compile(rb"\x01(?:95=(\d{1,6})\x01)?96=")
 BYTES_MAX: Final = 64 << 20
 _KEPT: Final = 4
-NOTED_MAX: Final = (
-    64  # so many are added in any quiet moment; fewer with the next flush, when that costs least
-)
+# So many are added in any quiet moment; fewer with the next flush, when they cost least.
+NOTED_WORTH: Final = 64
 _PARTIAL_BYTES_MAX: Final = 1 << 16
 _WAITING_BYTES_MAX: Final = 1 << 18
 

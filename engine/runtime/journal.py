@@ -204,7 +204,7 @@ class Journal:
         self._since_checkpoint += len(rows)
 
     def begin(self) -> None:
-        """Begin the next transaction ahead, while nothing waits: at once or not, and once after each that was committed."""
+        """Begin the next transaction ahead, while nothing waits: at once or not, and once after each that came to its end."""
         if not self._may_begin:
             return
         self._may_begin = False
@@ -250,6 +250,7 @@ class Journal:
         if self._since_checkpoint >= self.checkpoint_rows:
             self._since_checkpoint = 0
             self._roll_back()
+            self._may_begin = True
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
             self.make_reserve()

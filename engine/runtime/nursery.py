@@ -108,12 +108,14 @@ class Nursery:
     """
 
     def __init__(self, environment: dict[str, str], descriptors: Sequence[int], log: BinaryIO) -> None:
+        assert len(descriptors) <= _DESCRIPTORS_MAX - 2, "a request carries two of its own"
         self._environment = environment
         self._descriptors = descriptors
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._is_ready = False
+        self._late: list[Forked] = []
         self._failures = 0
         self._next_ns = 0
         self._is_possible = _adopt(is_wanted=True) and _adopt(is_wanted=False)
@@ -145,6 +147,7 @@ class Nursery:
     def look(self, mono_ns: int) -> str:
         """Replace a nursery that is gone, after a pause that grows; return how it ended, once."""
         how = ""
+        self._late = [process for process in self._late if process.poll() is None]
         if self._process is not None and (code := self._process.poll()) is not None:
             how = f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
             self.close()
@@ -159,7 +162,7 @@ class Nursery:
         """Wait until it can fork, for so long at most; say whether that is over, one way or the other."""
         if self._socket is None or self._is_ready:
             return True
-        if not select.select([self._socket], [], [], seconds)[0]:
+        if not self._has_said(seconds):
             return False
         self._is_ready = self._receive() == _READY
         return True
@@ -172,12 +175,20 @@ class Nursery:
             forked = self._ask(argv, log)
         finally:
             _adopt(is_wanted=False)
-        if forked is None and self._process is not None:
-            self._process.kill()  # it is looked for, and told of
-            self._is_ready = False
-        elif forked is not None:
+        if forked is None:
+            self._give_up()
+        else:
             self._failures = 0
         return forked
+
+    def _give_up(self) -> None:
+        # That it ended is told by `look`; what it forked as late as this ends by itself, but is ours to wait for.
+        assert self._process is not None, "it was asked"
+        self._process.kill()
+        self._process.wait()
+        self._is_ready = False
+        with contextlib.suppress(ValueError):
+            self._late.append(Forked(int(self._receive())))
 
     def _ask(self, argv: list[str], log: BinaryIO) -> Forked | None:
         assert self._socket is not None, "it was ready"
@@ -186,15 +197,21 @@ class Nursery:
             given = [log.fileno(), knows.fileno(), *self._descriptors]
             socket.send_fds(self._socket, [msgspec.json.encode(argv)], given)
             knows.close()
-            if select.select([self._socket], [], [], _ANSWER_S)[0] and (pid := int(self._receive())) > 0:
+            if self._has_said(_ANSWER_S) and (pid := int(self._receive())) > 0:
                 forked = Forked(pid)
                 known.write(_KNOWN)
         return forked
 
+    def _has_said(self, seconds: float) -> bool:
+        assert self._socket is not None, "there is a nursery"
+        poll = select.poll()  # `select` takes no descriptor beyond 1023
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
     def _receive(self) -> bytes:
         assert self._socket is not None, "there is a nursery"
         with contextlib.suppress(OSError):
-            return self._socket.recv(64)
+            return self._socket.recv(64, socket.MSG_DONTWAIT)
         return b""
 
     def close(self) -> None:
@@ -222,9 +239,7 @@ def serve(run: Callable[[list[str]], int]) -> int:
     Args:
         run: what a forked process does with the arguments that it was asked for with; its exit code.
     """
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_DFL
-    )  # ignored by whoever launched us, nobody could be waited for
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, nobody can be waited for
     requests = socket.socket(fileno=os.dup(0))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

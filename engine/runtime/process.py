@@ -41,7 +41,7 @@ from engine.errors import EngineError, JournalError
 from engine.messages import SCHEMA, control
 from engine.messages.topology import Pattern, process_names
 from engine.runtime import snapshots
-from engine.runtime.fix_log import NOTED_MAX, FixLog
+from engine.runtime.fix_log import NOTED_WORTH, FixLog
 from engine.runtime.halt_disk import HaltWatch
 from engine.runtime.journal import RESERVE_BYTES, Entry, Journal
 from engine.runtime.links import Links
@@ -336,7 +336,7 @@ class ProcessRuntime:
             self._release()
             actor.on_idle(now)
             self._release()
-        if self.fix_log is not None and len(self.fix_log.noted) >= NOTED_MAX:
+        if self.fix_log is not None and len(self.fix_log.noted) >= NOTED_WORTH:
             self.fix_log.add_noted()
         if self.journal is not None:
             self.journal.begin()
@@ -665,6 +665,8 @@ class ProcessRuntime:
         except Exception as error:  # noqa: BLE001 - an impossible state: say it, keep nothing uncommitted, end
             traceback.print_exc()
             self.log("alert", f"stopped by an impossible state: {type(error).__name__}: {error}"[:500])
+            if self.fix_log is not None:
+                self.fix_log.flush()  # what led to it
             self._say_last_words()
             return EXIT_IMPOSSIBLE
         self._release()

@@ -56,9 +56,6 @@ def _take(path: str, refusal: str) -> int:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise RunDirError(f"{path}: can't be locked: {error.strerror}") from None
-    if handle <= 2:  # a standard stream was closed: those are replaced in processes, and the lock with them
-        handle, stream = fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, 3), handle
-        os.close(stream)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

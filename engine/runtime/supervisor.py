@@ -45,9 +45,8 @@ NURSERY_NS: Final = 3 * SECOND
 HEALTHY_NS: Final = 30 * SECOND
 BACKOFF_NS: Final = tuple(int(s * SECOND) for s in (0.05, 0.25, 0.5, 1, 2, 5, 10))
 _NOTICES_MAX = 200
-_TOPS: Final = (
-    "md.feed"  # for the view, which looks four times a second: read in passing, nobody is woken by a tick
-)
+# For the view, which looks four times a second: read in passing, no tick wakes anybody.
+_TOPS: Final = "md.feed"
 _LOG_TAIL_BYTES = 4000
 
 
@@ -204,7 +203,8 @@ class Supervisor:
                     child.process.kill()
                     child.process.wait()
             for number, handler in previous.items():
-                signal.signal(number, handler)
+                if handler is not None:  # of somebody else than Python
+                    signal.signal(number, handler)
             self._nursery.close()
             self._nursery_log.close()
             self._bus.close()

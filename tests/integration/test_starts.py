@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 
-from integration.harness import DEMO, ROOT, children_of, environment, wait_for
+import pytest
+from integration.harness import DEMO, ROOT, children_of, environment, processes_of, wait_for
 
 from engine.common.clock import SECOND
 from engine.runtime.supervisor import NURSERY_NS
@@ -30,6 +31,22 @@ def test_whoever_launches_it_may_ignore_the_ends_of_children(tmp_path):
     for name in os.listdir(run / "logs"):
         if name.endswith(".log"):
             assert "refused this process" not in (run / "logs" / name).read_text(), name
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_whoever_launches_it_may_have_closed_its_streams(tmp_path, closed):
+    """It runs, and its processes hold its lock: no stream took its place."""
+    run = tmp_path / "run"
+    command = (sys.executable, "-m", "engine", "launch", DEMO, "--run", str(run), "--plain")
+    process = subprocess.Popen(
+        ["bash", "-c", f'exec "$@" {closed}', "-", *command], cwd=ROOT, env=environment()
+    )
+    try:
+        wait_for("its processes to hold the lock", lambda: len(processes_of(run)) == 8, 20)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
 
 
 def catches(pid, number):

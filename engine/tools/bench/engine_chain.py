@@ -237,22 +237,23 @@ def _in_turns(
     bare_trips: list[int] = []
     trips: list[int] = []
     gc.disable()
-    most = max(1, min(_BLOCK, int(_BLOCK_S / max(gap_s, 1e-6)) - _WARMING))
+    fits = max(2, min(_BLOCK + _WARMING, int(_BLOCK_S / max(gap_s, 1e-6))))
+    warming = min(_WARMING, fits // 2)
     while len(trips) < count:
-        size = min(most, count - len(trips))
+        size = min(fits - warming, count - len(trips))
         with asleep:
-            _block(bare, bare_trips, size, gap_s)
+            _block(bare, bare_trips, warming, size, gap_s)
         time.sleep(_WAKING_S)
-        _block(engine, trips, size, gap_s)
+        _block(engine, trips, warming, size, gap_s)
     gc.enable()
     return bare_trips, trips
 
 
-def _block(trip: Callable[[], int], trips: list[int], size: int, gap_s: float) -> None:
-    for number in range(_WARMING + size):
+def _block(trip: Callable[[], int], trips: list[int], warming: int, size: int, gap_s: float) -> None:
+    for number in range(warming + size):
         time.sleep(gap_s)
         took_ns = trip()
-        if number >= _WARMING:
+        if number >= warming:
             trips.append(took_ns)
 
 
@@ -288,6 +289,7 @@ def _trip(peer: GatewayPeer, numbers: Iterator[int]) -> int:
     md.link.sendall(tick)
     order = oe.read_of(b"D")
     took_ns = oe.read_ns - begin  # as of the bare chain: to the moment that the bytes are there
+    assert took_ns > 0, "the order is this tick's"
     _report(oe, order, number)
     return took_ns
 

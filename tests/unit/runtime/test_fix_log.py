@@ -128,3 +128,26 @@ def test_a_log_that_could_not_be_opened_is_opened_later(tmp_path):
     log.add("order_entry", ">", BEAT, 1)
     log.flush()
     assert "35=0" in (directory / "x.fix").read_text()
+
+
+def test_what_was_noted_is_written_in_its_order_with_its_times(tmp_path):
+    """As if it had been added at once, also where a link goes amid a message and comes again."""
+    at_once, later = FixLog(str(tmp_path / "a.fix"), (KEY,)), FixLog(str(tmp_path / "b.fix"), (KEY,))
+    entries = [
+        ("l", ">", LOGON[:40], 1),
+        ("l", "<", BEAT, 2_000_000),
+        ("l", ">", LOGON[40:], 3_000_000),
+        ("l", "<", BEAT[:9], 4),
+    ]
+    for log in (at_once, later):
+        for _ in range(2):
+            for entry in entries:
+                log.noted.append(entry)
+                if log is at_once:
+                    log.add_noted()
+            log.forget("l")
+        log.flush()
+        assert log.noted == []
+    text = (tmp_path / "a.fix").read_text()
+    assert text == (tmp_path / "b.fix").read_text()
+    assert text.count("8=FIXT.1.1") == 4 and "00:00:00.003Z l > 8=FIXT.1.1|" in text

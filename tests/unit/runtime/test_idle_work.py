@@ -11,7 +11,8 @@ from engine.bus.sockets import draw_seal, make_bus_directory
 from engine.common.actor import Actor
 from engine.common.clock import MS, SECOND
 from engine.runtime import process
-from engine.runtime.process import IDLE_UNDER_LOAD_NS, ProcessRuntime
+from engine.runtime.fix_log import FixLog
+from engine.runtime.process import EXIT_IMPOSSIBLE, IDLE_UNDER_LOAD_NS, ProcessRuntime
 
 
 class Clock:
@@ -93,3 +94,21 @@ def test_under_load_idle_work_comes_every_five_milliseconds(place):
         place.clock.ns += MS
     assert idled == [0, 0, 0, 0, 0, 1] + [0, 0, 0, 0, 1] * 2 + [0, 0, 0, 0]
     assert place.ticks == 20
+
+
+def test_the_bytes_that_led_to_an_impossible_state_are_in_the_raw_log(place, tmp_path, monkeypatch):
+    """They are what one needs to know, and the process ends with them."""
+
+    class Wrong(Actor):
+        def on_bytes(self, link, data, now):
+            raise RuntimeError("wrong")
+
+    runtime = place.runtime
+    runtime.fix_log = FixLog(str(tmp_path / "x.fix"))
+    message = b"8=FIXT.1.1\x019=5\x0135=0\x0110=001\x01"
+    runtime.watch_fd(place.reader, select.POLLIN, lambda _: runtime.link_bytes("market_data", message))
+    os.write(place.writer, b".")
+    for module, name in (("gc", "freeze"), ("gc", "set_threshold"), ("signal", "signal")):
+        monkeypatch.setattr(getattr(process, module), name, lambda *_: None)  # this process goes on
+    assert runtime.run(Wrong(runtime)) == EXIT_IMPOSSIBLE
+    assert "market_data < 8=FIXT.1.1|9=5|35=0|10=001|" in (tmp_path / "x.fix").read_text()

@@ -262,6 +262,8 @@ def test_the_wal_starts_anew_although_a_transaction_is_always_open(tmp_path):
     path = tmp_path / "j.sqlite"
     journal = filled(path, 1)
     journal.checkpoint_rows = 50
+    begun: list[str] = []
+    journal.on_statement(begun.append)
     sizes = []
     for round_no in range(6):
         for number in range(50):
@@ -269,5 +271,8 @@ def test_the_wal_starts_anew_although_a_transaction_is_always_open(tmp_path):
             journal.append([Entry(Other(100 * round_no + number), "", None)], 8)
         journal.begin()
         journal.idle()
+        begun.clear()
+        journal.begin()
+        assert "BEGIN IMMEDIATE" in begun  # the next order's, too
         sizes.append(os.path.getsize(f"{path}-wal"))
     assert sizes[-1] <= sizes[0] * 1.2

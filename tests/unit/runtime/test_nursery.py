@@ -1,5 +1,6 @@
 """Processes that a nursery forks: as if they had been started, and the supervisor's own."""
 
+import contextlib
 import json
 import os
 import signal
@@ -288,6 +289,38 @@ def test_who_launches_us_may_ignore_the_ends_of_children(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "log").read_text().count("usage: python -m engine process") == 3
+
+
+def test_descriptors_may_have_high_numbers(tmp_path):
+    """Whoever launches us may have left us a thousand open ones."""
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        with open(tmp_path / "nursery.log", "ab") as log:
+            nursery = Nursery(child_environment(), (), log)
+            assert nursery._socket.fileno() > 1023 and nursery.wait(30)
+            assert forked((nursery, tmp_path), "--nonsense").wait() == 2
+            nursery.close()
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
+def test_one_that_was_forked_too_late_is_no_zombie(monkeypatch, place):
+    """It ends by itself, and is waited for."""
+    nursery, directory = place
+    monkeypatch.setattr(nursery, "_has_said", lambda _seconds: until("the answer", answered) and False)
+
+    def answered():
+        with contextlib.suppress(BlockingIOError):
+            return nursery._socket.recv(64, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+        return b""
+
+    with open(directory / "out", "ab") as log:
+        nursery._is_ready = True
+        assert nursery.start(["guard", "--run", BEGUN], log) is None
+    (late,) = nursery._late
+    until("its end", lambda: nursery.look(0) is not None and not nursery._late)
+    assert late.returncode == 0 and said(place) == ""
 
 
 def test_it_has_one_thread(place):
