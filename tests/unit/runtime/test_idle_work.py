@@ -2,7 +2,6 @@
 
 import os
 import select
-import time
 
 import pytest
 
@@ -13,18 +12,6 @@ from engine.common.clock import MS, SECOND
 from engine.runtime import process
 from engine.runtime.fix_log import FixLog
 from engine.runtime.process import EXIT_IMPOSSIBLE, IDLE_UNDER_LOAD_NS, ProcessRuntime
-
-
-class Clock:
-    """Stands still but for what a test adds."""
-
-    def __init__(self):
-        self.ns = time.monotonic_ns()
-
-    def time_ns(self):
-        return self.ns
-
-    monotonic_ns = perf_counter_ns = time_ns
 
 
 class Idler(Actor):
@@ -67,9 +54,7 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(process, "time", clock)
+def place(tmp_path, clock):
     made = Place(str(tmp_path), clock)
     yield made
     made.runtime.bus.close()

@@ -10,22 +10,9 @@ from engine.bus.sockets import Again, Bus, draw_seal, make_bus_directory
 from engine.common.actor import Actor
 from engine.common.clock import MS, SECOND
 from engine.messages import control
-from engine.runtime import process
 from engine.runtime.process import SUPERVISOR_SILENT_NS, ProcessRuntime
 
 NAME = "market_data"
-
-
-class Clock:
-    """Stands still but for what a test adds."""
-
-    def __init__(self):
-        self.ns = time.monotonic_ns()
-
-    def time_ns(self):
-        return self.ns
-
-    monotonic_ns = perf_counter_ns = time_ns
 
 
 class Place:
@@ -77,9 +64,7 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(process, "time", clock)
+def place(tmp_path, clock):
     made = Place(str(tmp_path), clock)
     made.until("the supervisor to hear the process", made.is_known)
     yield made
