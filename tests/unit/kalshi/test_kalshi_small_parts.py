@@ -1,15 +1,12 @@
-"""ExecIDs, signatures, texts, rate limits, instruments, gateways and the reconnect policy."""
+"""ExecIDs, signatures, texts, rate limits, gateways and the reconnect policy."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.common.clock import MS, SECOND
-from engine.config import InstrumentConfig
-from engine.errors import ConfigError
 from engine.kalshi import gateways, texts
 from engine.kalshi.exec_id import NO_KEY, is_key, parse_exec_id
-from engine.kalshi.instruments import Instrument, instruments
 from engine.kalshi.rate_limits import TIERS, Tier, TokenBucket
 from engine.kalshi.reconnect import ReconnectPolicy
 from engine.kalshi.signature import string_to_sign
@@ -161,41 +158,6 @@ def test_a_bucket_never_grants_more_than_flowed_in(per_s, capacity, steps):
             now += wait
             granted += cost
         assert granted * SECOND <= capacity * SECOND + per_s * now
-
-
-def test_instruments_are_parsed_into_ints():
-    """Tick in 1/10000 dollar, lot in 1/100 contract."""
-    table = instruments({"BTC-PERP": InstrumentConfig(tick="0.01", contract_multiplier=5, lot="10")})
-    assert table == {
-        "BTC-PERP": Instrument(
-            symbol="BTC-PERP",
-            tick=100,
-            lot=1000,
-            contract_multiplier=5,
-            initial_margin_bp=1000,
-            maintenance_margin_bp=500,
-            collar_bp=200,
-        )
-    }
-
-
-@pytest.mark.parametrize(
-    ("symbol", "fields", "text"),
-    [
-        ("B", {"tick": "0.00001"}, "more than 4 decimals"),
-        ("B", {"tick": "0"}, "must be above 0"),
-        ("B", {"tick": "1e-4"}, "is not a decimal number"),
-        ("B", {"lot": "0.5"}, "whole contracts only"),
-        ("B", {"contract_multiplier": 0}, "contract_multiplier = 0: must be above 0"),
-        ("B", {"collar_bp": -1}, "collar_bp = -1: must be above 0"),
-        ("B\x01", {}, "is no symbol"),
-        ("", {}, "is no symbol"),
-    ],
-)
-def test_a_wrong_instrument_is_named(symbol, fields, text):
-    """Key, value and what would be right."""
-    with pytest.raises(ConfigError, match=text):
-        instruments({symbol: InstrumentConfig(**fields)})
 
 
 def test_endpoints_are_the_published_ones():
