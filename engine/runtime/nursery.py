@@ -27,9 +27,11 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from engine.common.clock import SECOND
+
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _ANSWER_S: Final = 0.5  # the supervisor beats meanwhile for nobody
-_BACKOFF_NS: Final = tuple(int(s * 1e9) for s in (0.05, 1, 5, 30))
+_BACKOFF_NS: Final = tuple(int(s * SECOND) for s in (0.05, 1, 5, 30))
 _READY: Final = b"ready"
 _KNOWN: Final = b"."
 _REQUEST_BYTES_MAX: Final = 1 << 16

@@ -45,8 +45,6 @@ NURSERY_NS: Final = 3 * SECOND
 HEALTHY_NS: Final = 30 * SECOND
 BACKOFF_NS: Final = tuple(int(s * SECOND) for s in (0.05, 0.25, 0.5, 1, 2, 5, 10))
 _NOTICES_MAX = 200
-# For the view, which looks four times a second: read in passing, no tick wakes anybody.
-_TOPS: Final = "md.feed"
 _LOG_TAIL_BYTES = 4000
 
 
@@ -178,7 +176,7 @@ class Supervisor:
         self._hashes |= {name: secrets_free.write(config, run_dir, name) for name in self._doors}
         self._poll = select.poll()
         for socket in self._bus.all():
-            if socket.readable and socket.name != _TOPS:
+            if socket.readable and not socket.idle:  # that one is read in passing: no tick wakes us
                 self._poll.register(socket.fd, select.POLLIN)
 
     # -- life
