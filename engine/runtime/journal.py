@@ -5,8 +5,8 @@
 `message` is the tagged struct in msgpack; `hash` is SHA-256 over the previous row's hash and this row's content, so
 that a changed or missing row shows. A batch is one transaction: it is there as a whole or not at all. WAL mode, so
 that tools read while the engine writes; `synchronous` NORMAL survives a killed process, FULL a power cut.
-Checkpoints run while the actor is idle, never on the way of an order; and there the next transaction is begun already, which
-is half of a commit's time: nobody else writes here.
+Checkpoints run while the actor is idle, never on the way of an order; and there the next transaction is begun already: nobody
+else writes here.
 """
 
 import contextlib
@@ -137,7 +137,7 @@ class Journal:
         self.head: bytes = last[1] if last else GENESIS
         self.snapshot_no = 0
         self.healthy = True
-        self._is_begun, self._may_begin = False, True
+        self._may_begin = True
         self._since_checkpoint = 0
         self.checkpoint_rows = CHECKPOINT_ROWS
         self._reserve = path + ".reserve"
@@ -186,7 +186,7 @@ class Journal:
             head = row_hash(head, no, wall_ns, kind, entry.cl_ord_id, exec_id, packed)
             rows.append((no, wall_ns, kind, entry.cl_ord_id, exec_id, packed, head))
         db = self._db
-        is_begun, self._is_begun = self._is_begun, False
+        is_begun = db.in_transaction
         try:
             if len(rows) == 1 and not is_begun:
                 db.execute(_INSERT, rows[0])
@@ -212,12 +212,10 @@ class Journal:
         with contextlib.suppress(sqlite3.Error):  # the next one begins for itself, and says what is wrong
             execute("PRAGMA busy_timeout=0")
             execute("BEGIN IMMEDIATE")
-            self._is_begun = True
         with contextlib.suppress(sqlite3.Error):
             execute(_BUSY_TIMEOUT)
 
     def _roll_back(self) -> None:
-        self._is_begun = False
         with contextlib.suppress(sqlite3.Error):
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")

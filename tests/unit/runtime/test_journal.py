@@ -209,6 +209,17 @@ def test_what_is_refused_in_a_transaction_begun_ahead_leaves_the_journal_as_it_w
     assert len(list(journal.replay(TYPES))) == 3
 
 
+def test_a_transaction_that_sqlite_itself_took_back_costs_no_row(tmp_path):
+    """As it does after some errors of the disk: the next rows are there once, and the ones after them follow."""
+    path = tmp_path / "j.sqlite"
+    journal = filled(path, 1)
+    journal.begin()
+    journal._db.execute("ROLLBACK")
+    journal.append([Entry(Other(1), "", None)], 8)
+    journal.append([Entry(Other(2), "", None)], 9)
+    assert [row.no for row in module.read(str(path))] == [1, 2, 3]
+
+
 def test_a_probe_is_committed_whatever_was_begun(tmp_path):
     """Or it would call a disk healthy to which nothing was written."""
     path = tmp_path / "j.sqlite"
