@@ -108,6 +108,12 @@ def processes_of(run):
     return found
 
 
+def stat_of(pid):
+    """Return what the system says of a process behind its name: state, parent, group, session and so on."""
+    with open(f"/proc/{pid}/stat", encoding="latin-1") as file:
+        return file.read().rpartition(")")[2].split()
+
+
 def children_of(pid):
     """Return the pids of a process's children."""
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:

@@ -5,14 +5,13 @@ import signal
 import time
 
 import pytest
-from integration.harness import FAST, assert_equal_to_venue, wait_for
+from integration.harness import FAST, assert_equal_to_venue, stat_of, wait_for
 
 STALL_S = 4.5  # longer than silent_kill_s below, and than a process waits for its supervisor
 
 
 def stopped(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        return file.read().rpartition(")")[2].split()[0] == "T"
+    return stat_of(pid)[0] == "T"
 
 
 @pytest.fixture(scope="module")

@@ -1,30 +1,40 @@
 """Processes that a nursery forks: as if they had been started, and the supervisor's own."""
 
 import contextlib
+import functools
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
+from integration.harness import stat_of, wait_for
 
 from engine.runtime import nursery as module
 from engine.runtime.environment import child_environment
 from engine.runtime.nursery import Nursery
 
 BEGUN = "/nowhere"  # a run directory that isn't there: whoever begins says so
+until = functools.partial(wait_for, timeout=20)
+
+
+@contextlib.contextmanager
+def made(directory, environment=None, descriptors=()):
+    with open(directory / "nursery.log", "ab") as log:
+        nursery = Nursery(environment or child_environment(), descriptors, log)
+        try:
+            yield nursery
+        finally:
+            nursery.close()
 
 
 @pytest.fixture
 def place(tmp_path):
-    with open(tmp_path / "nursery.log", "ab") as log:
-        nursery = Nursery(child_environment(), (), log)
+    with made(tmp_path) as nursery:
         assert nursery.wait(30)
         yield nursery, tmp_path
-        nursery.close()
 
 
 @pytest.fixture
@@ -47,19 +57,6 @@ def forked(place, *argv):
 
 def said(place):
     return (place[1] / "out").read_text()
-
-
-def until(what, done):
-    deadline = time.monotonic() + 20
-    while not (found := done()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.005)
-    return found
-
-
-def fields_of(pid):
-    with open(f"/proc/{pid}/stat", encoding="latin-1") as file:
-        return file.read().rpartition(")")[2].split()
 
 
 def descriptors_of(pid):
@@ -125,9 +122,9 @@ def test_one_that_nobody_knows_never_begins(place):
 
 def test_it_is_our_child_in_a_session_of_its_own(place, waiting):
     """Its parent is the supervisor from its first moment, not the nursery, and no terminal's signal reaches it."""
-    parent = int(fields_of(waiting.pid)[1])
+    parent = int(stat_of(waiting.pid)[1])
     assert parent == os.getpid() != place[0].pid
-    until("a session of its own", lambda: int(fields_of(waiting.pid)[3]) == waiting.pid)
+    until("a session of its own", lambda: int(stat_of(waiting.pid)[3]) == waiting.pid)
     assert waiting.poll() is None
     waiting.kill()
     assert waiting.wait() == -signal.SIGKILL
@@ -140,29 +137,27 @@ def test_orphans_of_others_are_not_ours(place, tmp_path):
     forked(place, "--nonsense").wait()
     subprocess.run(["sh", "-c", f"sleep 60 & echo $! > {tmp_path / 'pid'}"], check=True)
     pid = int((tmp_path / "pid").read_text())
-    assert int(fields_of(pid)[1]) != os.getpid()
+    assert int(stat_of(pid)[1]) != os.getpid()
     os.kill(pid, signal.SIGKILL)
 
 
 def test_it_holds_nothing_but_what_it_was_given(tmp_path):
     """Its descriptors are its three streams, and the locks that all processes hold; the nursery holds none of these."""
     os.mkfifo(tmp_path / "config.json")
-    with open(tmp_path / "nursery.log", "ab") as log, open(tmp_path / "lock", "w") as lock:
-        nursery = Nursery(child_environment(), (lock.fileno(),), log)
+    with open(tmp_path / "lock", "w") as lock, made(tmp_path, descriptors=(lock.fileno(),)) as nursery:
         assert nursery.wait(30)
         before = sorted(descriptors_of(nursery.pid))
         process = forked((nursery, tmp_path), "guard", "--run", str(tmp_path))
-        until("its wait", lambda: fields_of(process.pid)[0] == "S")
+        until("its wait", lambda: stat_of(process.pid)[0] == "S")
         wanted = {"/dev/null", str(tmp_path / "out"), str(tmp_path / "lock")}
         until("its streams", lambda: set(descriptors_of(process.pid)) == wanted)
         assert sorted(descriptors_of(nursery.pid)) == before
         assert str(tmp_path / "lock") not in before
         process.kill()
         process.wait()
-        nursery.close()
 
 
-def test_no_secret_of_the_shell_is_in_it(monkeypatch, place, tmp_path):
+def test_no_secret_of_the_shell_is_in_it(monkeypatch, tmp_path):
     """Neither in its environment nor anywhere in its memory."""
     monkeypatch.setenv("CLOUD_TOKEN", "hush-hush")
     os.mkfifo(tmp_path / "config.json")
@@ -170,14 +165,12 @@ def test_no_secret_of_the_shell_is_in_it(monkeypatch, place, tmp_path):
         (child_environment(), False),
         ({**child_environment(), "A": "hush-hush"}, True),
     ):
-        with open(tmp_path / "nursery.log", "ab") as log:
-            nursery = Nursery(environment, (), log)
+        with made(tmp_path, environment) as nursery:
             assert nursery.wait(30)
             process = forked((nursery, tmp_path), "guard", "--run", str(tmp_path))
             assert holds(process.pid, b"hush-hush") is there
             process.kill()
             process.wait()
-            nursery.close()
 
 
 def holds(pid, secret):
@@ -229,8 +222,9 @@ def test_a_nursery_that_stands_still_is_not_waited_for(place):
 
 def test_one_that_ends_again_and_again_is_replaced_ever_more_seldom(tmp_path):
     """A broken installation must not cost an import twice a second."""
-    with open(tmp_path / "nursery.log", "ab") as log:
-        nursery = Nursery({**child_environment(), "PYTHONPATH": str(tmp_path)}, (), log)  # there is no engine
+    with made(
+        tmp_path, {**child_environment(), "PYTHONPATH": str(tmp_path)}
+    ) as nursery:  # there is no engine
         now, told = 0, 0
         begun = set()
         while now < 60 * 10**9:
@@ -241,7 +235,6 @@ def test_one_that_ends_again_and_again_is_replaced_ever_more_seldom(tmp_path):
             now += 250_000_000
         assert 3 <= told <= 6
         assert not nursery._is_ready
-        nursery.close()
     assert "No module named engine" in (tmp_path / "nursery.log").read_text()
 
 
@@ -252,22 +245,20 @@ def test_no_nursery_for_want_of_memory_or_descriptors_is_no_end(monkeypatch, tmp
     def refused(*_, **__):
         raise OSError(11, "Resource temporarily unavailable")
 
-    with open(tmp_path / "nursery.log", "ab") as log:
-        with monkeypatch.context() as scarce:
+    with contextlib.ExitStack() as stack:
+        with monkeypatch.context() as scarce, open(tmp_path / "out", "ab") as log:
             scarce.setattr(socket if what == "socketpair" else subprocess, what, refused)
-            nursery = Nursery(child_environment(), (), log)
+            nursery = stack.enter_context(made(tmp_path))
             assert nursery.wait(0) and nursery.start(["--nonsense"], log) is None
             assert nursery.look(0) == "" and nursery.pid == 0
         assert nursery.look(10**12) == "" and nursery.wait(30)
         assert forked((nursery, tmp_path), "--nonsense").wait() == 2
-        nursery.close()
 
 
 def test_where_orphans_can_not_be_adopted_there_is_no_nursery(monkeypatch, tmp_path):
     """As under some sandboxes: a process that is not our child could not be waited for."""
     monkeypatch.setattr(module, "_adopt", lambda **_: False)
-    with open(tmp_path / "nursery.log", "ab") as log:
-        nursery = Nursery(child_environment(), (), log)
+    with made(tmp_path) as nursery, open(tmp_path / "out", "ab") as log:
         assert nursery.pid == 0 and nursery.wait(0) and nursery.start(["--nonsense"], log) is None
         assert nursery.look(10**12) == "" and nursery.pid == 0
 
@@ -295,11 +286,9 @@ def test_descriptors_may_have_high_numbers(tmp_path):
     """Whoever launches us may have left us a thousand open ones."""
     held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
     try:
-        with open(tmp_path / "nursery.log", "ab") as log:
-            nursery = Nursery(child_environment(), (), log)
+        with made(tmp_path) as nursery:
             assert nursery._socket.fileno() > 1023 and nursery.wait(30)
             assert forked((nursery, tmp_path), "--nonsense").wait() == 2
-            nursery.close()
     finally:
         for descriptor in held:
             os.close(descriptor)
